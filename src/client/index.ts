@@ -1,0 +1,6 @@
+/**
+ * `pgbearer/client`: the client side of an OAuth login.
+ *
+ * @packageDocumentation
+ */
+export {}

@@ -1,0 +1,19 @@
+/**
+ * `pgbearer/validator`: what a validator module is written against. It imports nothing heavy.
+ *
+ * @packageDocumentation
+ */
+export type {
+  AnyValidatorModule,
+  Awaitable,
+  ConnectionInfo,
+  StandardSchema,
+  ValidationRequest,
+  ValidatorContext,
+  ValidatorInit,
+  ValidatorLog,
+  ValidatorModule,
+  ValidatorResult,
+  ValidatorState,
+} from './contract.ts'
+export { API_VERSION, defineValidator } from './contract.ts'

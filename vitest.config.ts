@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  resolve: { conditions: ['pgbearer-source'] },
+  ssr: { resolve: { conditions: ['pgbearer-source'] } },
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Real servers are started by many files; two cores are what CI has.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+  },
+})
