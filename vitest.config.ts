@@ -1,6 +1,6 @@
-import { defineConfig } from 'vitest/config'
+import { defineConfig, type ViteUserConfig } from 'vitest/config'
 
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   resolve: { conditions: ['pgbearer-source'] },
   ssr: { resolve: { conditions: ['pgbearer-source'] } },
   test: {
@@ -11,3 +11,4 @@ export default defineConfig({
     hookTimeout: 60_000,
   },
 })
+export default config

@@ -20,9 +20,7 @@ export interface StandardSchema<Output = unknown> {
       | {
           readonly issues: readonly {
             readonly message: string
-            readonly path?:
-              | readonly (PropertyKey | { readonly key: PropertyKey })[]
-              | undefined
+            readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
           }[]
         }
     >
@@ -126,7 +124,7 @@ export interface ValidatorModule<
 }
 
 /** A module as the loader holds it, whatever its state and options are. */
-// biome-ignore lint/suspicious/noExplicitAny: the one place where the types of a module are erased
+// oxlint-disable-next-line typescript/no-explicit-any -- the one place where the types of a module are erased
 export type AnyValidatorModule = ValidatorModule<any, any>
 
 /** What an init function is told besides its settings. */
