@@ -1,0 +1,35 @@
+/**
+ * Reading a socket in two ways, one after the other: pulled while somebody parses, then flowing once
+ * the bytes are only passed on.
+ *
+ * @module
+ */
+import type { Buffer } from 'node:buffer'
+
+/**
+ * Receives bytes of a flowing source. Returning `false` pauses the source until `resume()`.
+ *
+ * Where `reusesBuffer` is true the bytes are only valid until the function returns, unless it returns
+ * `false`: then they stay until `resume()` is called.
+ */
+export type ByteConsumer = (chunk: Buffer) => boolean
+
+export interface ByteSource {
+  /** True where a flowing chunk is overwritten by the next read. Pulled chunks are always the caller's. */
+  readonly reusesBuffer: boolean
+  /** How many bytes have been read from the socket and not been taken. */
+  readonly buffered: number
+  /**
+   * The next bytes, at least one; `undefined` once the peer has ended its side (a reset counts as an
+   * end: what matters is that nothing more will come).
+   */
+  readSome(): Promise<Buffer | undefined>
+  /** Exactly `size` bytes, or `undefined` where the stream ends first (what came stays buffered). */
+  readExactly(size: number): Promise<Buffer | undefined>
+  /** Puts bytes back in front. */
+  unread(chunk: Buffer): void
+  /** Stops pulling: the bytes that are buffered, then everything that comes, go to `consumer`. */
+  flow(consumer: ByteConsumer): void
+  /** Continues a source whose consumer returned `false`. */
+  resume(): void
+}
