@@ -59,6 +59,12 @@ class OnreadSource implements ByteSource {
     return this.#pulled.size >= size ? this.#pulled.take(size) : undefined
   }
 
+  readAhead(): void {
+    if (this.#pulled.size === 0) {
+      this.#more()
+    }
+  }
+
   unread(chunk: Buffer): void {
     this.#pulled.unread(chunk)
   }

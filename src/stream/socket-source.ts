@@ -40,6 +40,12 @@ export class SocketSource implements ByteSource {
     return this.#pulled.size >= size ? this.#pulled.take(size) : undefined
   }
 
+  readAhead(): void {
+    if (this.#pulled.size === 0) {
+      this.#more()
+    }
+  }
+
   unread(chunk: Buffer): void {
     this.#pulled.unread(chunk)
   }
