@@ -15,6 +15,7 @@ export const DEMO_PACKAGES = [
   'koffi',
   'oidc-provider',
   'pg',
+  'reflect-metadata',
 ] as const
 
 export type DemoPackage = (typeof DEMO_PACKAGES)[number]
