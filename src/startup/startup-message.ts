@@ -20,10 +20,6 @@ export type StartupParameter = readonly [name: ByteString, value: ByteString]
 export interface StartupMessage {
   /** What both sides speak from here on: 3.0 or 3.2 (a request for 3.1 is served as it is, as 3.0). */
   readonly protocolVersion: number
-  /** The NegotiateProtocolVersion that the client must read first, if any. */
-  readonly negotiation:
-    | { readonly version: number; readonly unsupportedOptions: readonly ByteString[] }
-    | undefined
   /** The requested role, cut to 63 bytes; never empty. */
   readonly user: ByteString
   /** Cut to 63 bytes; the role's name where none was given; empty for physical replication. */
@@ -50,7 +46,6 @@ export function parseStartupMessage(payload: Buffer): StartupMessage {
   }
   return {
     protocolVersion: requested >= PROTOCOL_3_2 ? PROTOCOL_3_2 : PROTOCOL_3_0,
-    negotiation: negotiate(requested, pairs),
     user,
     database: databaseName(cutName(lastValue(pairs, 'database') ?? NO_NAME), user, replication),
     replication,
@@ -59,12 +54,26 @@ export function parseStartupMessage(payload: Buffer): StartupMessage {
   }
 }
 
+/** What a NegotiateProtocolVersion says. */
+export interface ProtocolNegotiation {
+  readonly version: number
+  readonly unsupportedOptions: readonly ByteString[]
+}
+
 /**
- * The NegotiateProtocolVersion for a packet, also for one that is refused later: PostgreSQL buffers it
- * before it looks at the names.
+ * The NegotiateProtocolVersion that the client must read first, if any: it asked for a newer minor
+ * version than 3.2, or for protocol options (there are none yet). PostgreSQL sends it before it looks
+ * at the names.
  */
-export function negotiationOf(payload: Buffer): StartupMessage['negotiation'] {
-  return negotiate(payload.readUInt32BE(0), parsePairs(payload))
+export function negotiateProtocol(payload: Buffer): ProtocolNegotiation | undefined {
+  const requested = payload.readUInt32BE(0)
+  const unsupportedOptions = parsePairs(payload)
+    .map(([name]) => name)
+    .filter(isProtocolOption)
+  if (requested <= PROTOCOL_3_2 && unsupportedOptions.length === 0) {
+    return undefined
+  }
+  return { version: Math.min(requested, PROTOCOL_3_2), unsupportedOptions }
 }
 
 const NO_NAME = fromText('')
@@ -115,17 +124,6 @@ function databaseName(
 }
 
 const isProtocolOption = (name: string): boolean => name.startsWith('_pq_.')
-
-function negotiate(
-  requested: number,
-  pairs: readonly StartupParameter[],
-): StartupMessage['negotiation'] {
-  const unsupportedOptions = pairs.map(([name]) => name).filter(isProtocolOption)
-  if (requested <= PROTOCOL_3_2 && unsupportedOptions.length === 0) {
-    return undefined
-  }
-  return { version: Math.min(requested, PROTOCOL_3_2), unsupportedOptions }
-}
 
 function parseReplication(value: ByteString | undefined): Replication {
   if (value === undefined) {
