@@ -69,7 +69,7 @@ export async function createCertificateAuthority(
   const x509 = await import('@peculiar/x509')
   const keys = await generateKeys(EC)
   const root = await x509.X509CertificateGenerator.createSelfSigned({
-    name: [{ CN: [{ utf8String: name }] }],
+    name: new x509.Name([{ CN: [{ utf8String: name }] }]),
     keys,
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     ...validity({}),
@@ -84,7 +84,7 @@ export async function createCertificateAuthority(
     const { commonName = 'localhost', names = LOCAL_NAMES, usage = 'server' } = options
     const subject = await generateKeys(options.keyType === 'RSA' ? RSA : EC)
     const certificate = await x509.X509CertificateGenerator.create({
-      subject: [{ CN: [{ utf8String: commonName }] }],
+      subject: new x509.Name([{ CN: [{ utf8String: commonName }] }]),
       issuer: root.subject,
       publicKey: subject.publicKey,
       signingKey: keys.privateKey,
