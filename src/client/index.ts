@@ -3,4 +3,48 @@
  *
  * @packageDocumentation
  */
-export {}
+export {
+  type AnyClientError,
+  InsecureTransportError,
+  OAuthConnectionError,
+  OAuthGrantError,
+  OAuthProtocolError,
+  type RejectionChallenge,
+  type ServerError,
+  ServerRefusedError,
+  TokenCallbackError,
+  TokenConfigError,
+  TokenRejectedError,
+  TokenTimeoutError,
+} from './errors.ts'
+export { MAX_BEARER_TOKEN_LENGTH } from './token/bearer-token.ts'
+export {
+  TokenCallback,
+  type TokenCallbackOptions,
+  type TokenFunction,
+  tokenCallback,
+} from './token/callback.ts'
+export type { CancelTimer, Clock } from './token/clock.ts'
+export { ConnectionToken } from './token/connection-token.ts'
+export {
+  type CredentialLike,
+  type CredentialOptions,
+  TokenCredential,
+  credential,
+} from './token/credential.ts'
+export type {
+  ClientLog,
+  ProvidedToken,
+  TokenNeed,
+  TokenProviderOptions,
+  TokenSource,
+} from './token/provider-options.ts'
+export { TokenProvider } from './token/provider.ts'
+export {
+  TOKEN_CALLBACK_VERSION,
+  type TokenReason,
+  type TokenRequest,
+  type TokenRequestFields,
+  type TokenTarget,
+  tokenRequest,
+} from './token/request.ts'
