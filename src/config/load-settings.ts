@@ -1,0 +1,124 @@
+/**
+ * `pgbearer.toml` to {@link Settings}, or to every error with its file and line.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { parse, TomlError } from 'smol-toml'
+import type { z } from 'zod'
+import { ConfigError, ConfigFileError } from '../errors.ts'
+import { nearestName } from './nearest-name.ts'
+import { type Settings, type SettingsInput, settingsSchema, toSettings } from './settings.ts'
+
+/**
+ * Reads a settings file.
+ *
+ * @throws ConfigError with all that is wrong with it.
+ */
+export function loadSettingsFile(file: string): Settings {
+  const text = readSettings(file)
+  try {
+    return parseSettings(parse(text), {
+      file,
+      baseDirectory: path.dirname(path.resolve(file)),
+      text,
+    })
+  } catch (error) {
+    if (error instanceof TomlError) {
+      const [message = 'syntax error'] = error.message.split('\n')
+      throw new ConfigError([new ConfigFileError(message, { file, line: error.line })])
+    }
+    throw error
+  }
+}
+
+/**
+ * Checks settings given as an object, as `createServer()` takes them.
+ *
+ * @param baseDirectory - where relative paths start; default: the working directory.
+ * @throws ConfigError
+ */
+export function settingsFromObject(input: SettingsInput, baseDirectory = process.cwd()): Settings {
+  return parseSettings(input, { file: 'settings', baseDirectory })
+}
+
+interface Origin {
+  readonly file: string
+  readonly baseDirectory: string
+  /** The text, to find the line of a name in. */
+  readonly text?: string
+}
+
+function readSettings(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new ConfigError([
+      new ConfigFileError(`could not open file "${file}": ${(cause as Error).message}`, {
+        file,
+        sqlState: '58P01',
+        cause,
+      }),
+    ])
+  }
+}
+
+function parseSettings(input: unknown, origin: Origin): Settings {
+  const parsed = settingsSchema.safeParse(input)
+  if (parsed.success) {
+    return toSettings(parsed.data, origin.baseDirectory)
+  }
+  throw new ConfigError(parsed.error.issues.flatMap((issue) => describeIssue(issue, origin)))
+}
+
+function describeIssue(issue: z.core.$ZodIssue, origin: Origin): ConfigFileError[] {
+  if (issue.code !== 'unrecognized_keys') {
+    return [
+      configError(
+        `invalid value for parameter "${issue.path.join('.')}": ${issue.message}`,
+        issue.path,
+        origin,
+      ),
+    ]
+  }
+  return issue.keys.map((key) => {
+    const place = [...issue.path, key]
+    const meant = nearestName(key, namesAt(issue.path))
+    const message = `unrecognized configuration parameter "${place.join('.')}"`
+    const guess =
+      meant === undefined ? '' : `, perhaps you meant "${[...issue.path, meant].join('.')}"`
+    return configError(message + guess, place, origin)
+  })
+}
+
+function configError(
+  message: string,
+  place: readonly PropertyKey[],
+  { file, text }: Origin,
+): ConfigFileError {
+  const line = text === undefined ? undefined : lineOf(text, place)
+  return new ConfigFileError(message, { file, ...(line === undefined ? {} : { line }) })
+}
+
+function namesAt(place: readonly PropertyKey[]): readonly string[] {
+  const { shape } = settingsSchema
+  return Object.keys(place[0] === 'upstream' ? shape.upstream.shape : shape)
+}
+
+/** The line that sets a name, found by its table header and its key; undefined where it is not plain. */
+function lineOf(text: string, place: readonly PropertyKey[]): number | undefined {
+  const key = String(place[0] === 'upstream' ? place[1] : place[0])
+  const wantedTable = place[0] === 'upstream' ? 'upstream' : ''
+  let table = ''
+  for (const [index, line] of text.split('\n').entries()) {
+    const header = /^\s*\[+\s*([^\]]*?)\s*\]/.exec(line)
+    table = header?.[1] ?? table
+    const name = header?.[1]?.split('.')[0] ?? /^\s*"?([\w-]+)"?\s*[.=]/.exec(line)?.[1]
+    const inPlace = header === null ? table === wantedTable : true
+    if (inPlace && name === key) {
+      return index + 1
+    }
+  }
+  return undefined
+}
