@@ -236,7 +236,9 @@ export type ValidatorLoadReason =
   | 'wrong_api_version'
   | 'no_validate'
   | 'bad_shape'
+  | 'unexpected_settings'
   | 'init_failed'
+  | 'init_timed_out'
 
 /** A validator module cannot be used; stops a start and leaves a reload without effect. */
 export class ValidatorLoadError extends Error {
