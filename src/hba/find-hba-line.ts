@@ -1,0 +1,56 @@
+/**
+ * The rule that decides about a connection, host names included.
+ *
+ * @module
+ */
+import type { RoleMemberships } from '../auth-file/role-memberships.ts'
+import type { HbaConnection, HbaLine } from './hba-line.ts'
+import { ClientHostName, type HostNameResolver, systemResolver } from './host-names.ts'
+import { encryptionMismatch, firstMismatch, hbaQuery } from './match-hba-line.ts'
+
+export interface FindHbaLineOptions {
+  readonly memberships?: RoleMemberships | undefined
+  /** Default: the system's. */
+  readonly resolver?: HostNameResolver
+  /** Ends the wait for a resolver. */
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface FoundHbaLine {
+  /** Undefined refuses: no rule matches. */
+  readonly line?: HbaLine
+  /** The log's DETAIL where a rule asked for the client's host name. */
+  readonly hostNameDetail?: string
+}
+
+/**
+ * The first rule that matches. Asks the resolver only when it comes to a rule with a host name.
+ *
+ * @throws the signal's reason when it aborts during a look-up.
+ */
+export async function findHbaLine(
+  lines: readonly HbaLine[],
+  connection: HbaConnection,
+  { memberships, resolver = systemResolver, signal }: FindHbaLineOptions = {},
+): Promise<FoundHbaLine> {
+  const query = hbaQuery(connection, memberships)
+  const host = new ClientHostName(connection.address ?? '', resolver, signal)
+  for (const line of lines) {
+    const named = line.address?.kind === 'hostname' ? line.address.name : undefined
+    if (encryptionMismatch(line, connection) !== undefined) {
+      continue
+    }
+    const hasName = named !== undefined && (await host.matches(named))
+    if (firstMismatch(line, query, () => hasName) === undefined) {
+      return found(line, host.detail)
+    }
+  }
+  return found(undefined, host.detail)
+}
+
+function found(line: HbaLine | undefined, detail: string | undefined): FoundHbaLine {
+  return {
+    ...(line === undefined ? {} : { line }),
+    ...(detail === undefined ? {} : { hostNameDetail: detail }),
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * Numeric addresses as `getaddrinfo(AI_NUMERICHOST)` reads and `getnameinfo(NI_NUMERICHOST)` writes
+ * them in glibc, since `pg_hba.conf` means what that says.
+ *
+ * @module
+ */
+import { isIPv6 } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import ipaddr from 'ipaddr.js'
+
+/** An address as unsigned 32-bit words, most significant first: one for IPv4, four for IPv6. */
+export interface IpAddress {
+  readonly family: 4 | 6
+  readonly words: readonly number[]
+}
+
+/** Reads a numeric address in any form that glibc accepts; undefined for anything else. */
+export function parseIpAddress(text: string): IpAddress | undefined {
+  return parseIpv4(text) ?? parseIpv6(text)
+}
+
+const LAST_PART_LIMITS = [0xffff_ffff, 0xff_ffff, 0xffff, 0xff]
+// strtoul() with base 0.
+const IPV4_PART = /^(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$/
+
+// inet_aton(): one to four parts in decimal, octal or hexadecimal; the last fills what is left.
+function parseIpv4(text: string): IpAddress | undefined {
+  const parts = text.split('.', 5)
+  const limit = LAST_PART_LIMITS[parts.length - 1]
+  if (limit === undefined || !parts.every((part) => IPV4_PART.test(part))) {
+    return undefined
+  }
+  const values = parts.map(partValue)
+  const last = values.pop() ?? 0
+  if (last > limit || values.some((value) => value > 0xff)) {
+    return undefined
+  }
+  const high = values.reduce((sum, value, index) => sum + value * 256 ** (3 - index), 0)
+  return { family: 4, words: [high + last] }
+}
+
+function partValue(part: string): number {
+  const octal = /^0[0-7]+$/.test(part)
+  return Number(octal ? `0o${part.slice(1)}` : part)
+}
+
+function parseIpv6(text: string): IpAddress | undefined {
+  const percent = text.indexOf('%')
+  const address = percent === -1 ? text : text.slice(0, percent)
+  if (!isIPv6(address)) {
+    return undefined
+  }
+  const words = bytesToWords(ipaddr.IPv6.parse(address).toByteArray())
+  if (percent !== -1 && !isScope(text.slice(percent + 1), words[0] ?? 0)) {
+    return undefined
+  }
+  return { family: 6, words }
+}
+
+// __inet6_scopeid_pton(): an interface for link-local addresses, otherwise a number. The scope plays
+// no part in comparisons.
+function isScope(scope: string, firstWord: number): boolean {
+  const linkLocal = firstWord >>> 22 === 0xfe80 >>> 6
+  const linkLocalMulticast = (firstWord & 0xff0f_0000) >>> 0 === 0xff02_0000
+  if ((linkLocal || linkLocalMulticast) && Object.hasOwn(networkInterfaces(), scope)) {
+    return true
+  }
+  return /^[0-9]+$/.test(scope) && Number(scope) <= 0xffff_ffff
+}
+
+function bytesToWords(bytes: readonly number[]): number[] {
+  const words: number[] = []
+  for (let at = 0; at < bytes.length; at += 4) {
+    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(at, at + 4)
+    words.push(((a << 24) | (b << 16) | (c << 8) | d) >>> 0)
+  }
+  return words
+}
+
+/** The mask that `/n` means; undefined where n is not a number in range (`pg_sockaddr_cidr_mask`). */
+export function cidrMask(prefix: string, family: 4 | 6): IpAddress | undefined {
+  // strtol() takes leading white space and a sign.
+  const bits = /^[ \t\n\v\f\r]*[+-]?[0-9]+$/.test(prefix) ? Number(prefix.trim()) : -1
+  return bits >= 0 && bits <= (family === 4 ? 32 : 128) ? prefixMask(bits, family) : undefined
+}
+
+/** The mask of the given number of bits. */
+export function prefixMask(bits: number, family: 4 | 6): IpAddress {
+  const words = Array.from({ length: family === 4 ? 1 : 4 }, (_, index) => {
+    const left = Math.min(Math.max(bits - index * 32, 0), 32)
+    return left === 0 ? 0 : (0xffff_ffff << (32 - left)) >>> 0
+  })
+  return { family, words }
+}
+
+/** True where `address` and `network` agree in every bit of `mask`; families never mix. */
+export function isInNetwork(address: IpAddress, network: IpAddress, mask: IpAddress): boolean {
+  return (
+    address.family === network.family &&
+    address.words.every(
+      (word, index) => ((word ^ (network.words[index] ?? 0)) & (mask.words[index] ?? 0)) === 0,
+    )
+  )
+}
+
+/** The address in the form of `inet_ntop()`. */
+export function formatIpAddress({ family, words }: IpAddress): string {
+  if (family === 4) {
+    return dotted(words[0] ?? 0)
+  }
+  const groups = words.flatMap((word) => [word >>> 16, word & 0xffff])
+  const { start, length } = longestZeroRun(groups)
+  // An IPv4 address in the last 32 bits is written as one.
+  if (start === 0 && (length === 6 || (length === 5 && groups[5] === 0xffff))) {
+    return `::${length === 6 ? '' : 'ffff:'}${dotted(words[3] ?? 0)}`
+  }
+  const hex = groups.map((group) => group.toString(16))
+  if (length < 2) {
+    return hex.join(':')
+  }
+  return `${hex.slice(0, start).join(':')}::${hex.slice(start + length).join(':')}`
+}
+
+function dotted(word: number): string {
+  return [word >>> 24, (word >>> 16) & 0xff, (word >>> 8) & 0xff, word & 0xff].join('.')
+}
+
+function longestZeroRun(groups: readonly number[]): { start: number; length: number } {
+  let best = { start: 0, length: 0 }
+  let start = 0
+  groups.forEach((group, index) => {
+    if (group !== 0) {
+      start = index + 1
+    } else if (index + 1 - start > best.length) {
+      best = { start, length: index + 1 - start }
+    }
+  })
+  return best
+}

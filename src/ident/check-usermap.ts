@@ -1,0 +1,113 @@
+/**
+ * May this identity be this role (`hba.c: check_usermap()`, `check_ident_usermap()`)?
+ *
+ * @module
+ */
+import type { RoleMemberships } from '../auth-file/role-memberships.ts'
+import { type ByteString, toText } from '../byte-string.ts'
+import type { IdentLine, PgUserMatch } from './ident-line.ts'
+
+export interface UsermapQuestion {
+  readonly lines: readonly IdentLine[]
+  /** The rule's `map`; absent or empty, identity and role must be the same bytes. */
+  readonly map: ByteString | undefined
+  /** The authenticated identity. */
+  readonly systemUser: ByteString
+  /** The role asked for. */
+  readonly role: ByteString
+  readonly memberships?: RoleMemberships | undefined
+}
+
+export type UsermapAnswer =
+  | { readonly ok: true; readonly line?: IdentLine }
+  | {
+      readonly ok: false
+      /** 00000 or 2201B. */
+      readonly sqlState: string
+      /** PostgreSQL's LOG text; the client never reads it. */
+      readonly message: string
+      readonly reason: 'usermap_no_match' | 'usermap_mismatch' | 'usermap_regex_error'
+    }
+
+/** The first line that allows it; a reference to a missing group ends the search and refuses. */
+export function checkUsermap(question: UsermapQuestion): UsermapAnswer {
+  const { lines, map, systemUser, role } = question
+  if (map === undefined || map === '') {
+    return role === systemUser ? { ok: true } : mismatch(role, systemUser)
+  }
+  for (const line of lines) {
+    const answer = line.map === map ? checkLine(line, question) : 'no match'
+    if (answer === 'match') {
+      return { ok: true, line }
+    }
+    if (answer !== 'no match') {
+      return { ok: false, sqlState: '2201B', message: answer.error, reason: 'usermap_regex_error' }
+    }
+  }
+  return {
+    ok: false,
+    sqlState: '00000',
+    message: `no match in usermap "${toText(map)}" for user "${toText(role)}" authenticated as "${toText(systemUser)}"`,
+    reason: 'usermap_no_match',
+  }
+}
+
+function mismatch(role: ByteString, systemUser: ByteString): UsermapAnswer {
+  return {
+    ok: false,
+    sqlState: '00000',
+    message: `provided user name (${toText(role)}) and authenticated user name (${toText(systemUser)}) do not match`,
+    reason: 'usermap_mismatch',
+  }
+}
+
+type LineAnswer = 'match' | 'no match' | { readonly error: string }
+
+function checkLine(
+  { systemUser: wanted, pgUser }: IdentLine,
+  { systemUser, role, memberships }: UsermapQuestion,
+): LineAnswer {
+  if (wanted.kind === 'name') {
+    const same = wanted.token.value === systemUser
+    return same && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
+  }
+  const takesGroup = isLiteral(pgUser) && pgUser.token.value.includes('\\1')
+  if (!takesGroup) {
+    const found = wanted.regex.test(systemUser)
+    return found && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
+  }
+  const found = wanted.regex.firstGroup(systemUser)
+  if (!found.matched) {
+    return 'no match'
+  }
+  if (found.group === undefined) {
+    return {
+      error: `regular expression "${toText(wanted.regex.source)}" has no subexpressions as requested by backreference in "${toText(pgUser.token.value)}"`,
+    }
+  }
+  // Differs between 18 and 19: 19 replaces every \1. The result is only ever compared literally.
+  return pgUser.token.value.replaceAll('\\1', () => found.group ?? '') === role
+    ? 'match'
+    : 'no match'
+}
+
+function isLiteral({ kind }: PgUserMatch): boolean {
+  return kind === 'all' || kind === 'name'
+}
+
+function allowsRole(
+  pgUser: PgUserMatch,
+  role: ByteString,
+  memberships: RoleMemberships | undefined,
+): boolean {
+  switch (pgUser.kind) {
+    case 'all':
+      return true
+    case 'member':
+      return memberships?.isMember(role, pgUser.group) ?? false
+    case 'regex':
+      return pgUser.regex.test(role)
+    case 'name':
+      return pgUser.token.value === role
+  }
+}
