@@ -1,0 +1,190 @@
+/** A connected socket to the server behind, with or without TLS. @module */
+import type { Buffer } from 'node:buffer'
+import net from 'node:net'
+import tls from 'node:tls'
+import ipaddr from 'ipaddr.js'
+import { sslRequest } from '../protocol/frontend-messages.ts'
+import type { ByteSource } from '../stream/byte-source.ts'
+import { connectOnread } from '../stream/onread-socket.ts'
+import { SocketSource } from '../stream/socket-source.ts'
+import { connectError } from './errors.ts'
+import { connectOptions, describeServer, isUnixSocket, type UpstreamSettings } from './settings.ts'
+import { peerCertificate, tlsConnectOptions } from './tls-options.ts'
+
+/** Bytes both ways. An `error` listener stays on the socket, so that an error never ends the process. */
+export interface Transport {
+  readonly socket: net.Socket | tls.TLSSocket
+  readonly source: ByteSource
+  readonly encrypted: boolean
+  /** The server's certificate as DER; only with TLS. */
+  readonly certificate: Buffer | undefined
+  /** True where nobody between us and the server can listen: TLS, a Unix socket, this machine. */
+  readonly isPrivate: boolean
+  /** The first error of the socket, for the log. */
+  readonly failure: () => Error | undefined
+}
+
+/** TLS did not come about in a way after which `prefer` may go on without it. */
+export class TlsUnavailableError extends Error {
+  override readonly name = 'TlsUnavailableError'
+}
+
+/** Connects without TLS; reads go into one reused buffer. */
+export async function openPlain(
+  settings: UpstreamSettings,
+  signal: AbortSignal,
+): Promise<Transport> {
+  const { socket, source } = connectOnread(connectOptions(settings))
+  const failure = watch(socket, signal)
+  await connected(socket, 'connect', failure, settings)
+  return plainTransport(settings, socket, source, failure)
+}
+
+/**
+ * Connects with TLS.
+ *
+ * @param mayDecline - true: where the server answers that it has no TLS, go on without.
+ * @throws {TlsUnavailableError} where another connection without TLS might do.
+ */
+export async function openTls(
+  settings: UpstreamSettings,
+  signal: AbortSignal,
+  mayDecline: boolean,
+): Promise<Transport> {
+  const raw = net.connect(connectOptions(settings))
+  const failure = watch(raw, signal)
+  try {
+    await connected(raw, 'connect', failure, settings)
+    if (settings.sslnegotiation === 'direct') {
+      return await handshake(settings, raw, signal)
+    }
+    const source = new SocketSource(raw)
+    raw.write(sslRequest())
+    const answer = (await source.readExactly(1))?.toString('latin1')
+    if (answer === 'N' && mayDecline) {
+      return plainTransport(settings, raw, source, failure)
+    }
+    checkTlsAnswer(answer, source.buffered + raw.readableLength, failure())
+    source.detach()
+    return await handshake(settings, raw, signal)
+  } catch (error) {
+    raw.destroy()
+    throw error
+  }
+}
+
+function checkTlsAnswer(
+  answer: string | undefined,
+  bytesBehind: number,
+  failure: Error | undefined,
+): void {
+  switch (answer) {
+    case 'S':
+      // CVE-2021-23222: what came in the clear must never count as said inside TLS.
+      if (bytesBehind > 0) {
+        throw connectError(
+          'protocol_violation',
+          'received unencrypted data after SSL response: a server bug or a man-in-the-middle attack',
+        )
+      }
+      return
+    case 'N':
+      throw connectError('tls_refused', 'server does not support SSL, but SSL was required')
+    case 'E':
+      // CVE-2024-10977: nobody has vouched for the text behind it.
+      throw new TlsUnavailableError('server sent an error response during SSL exchange')
+    case undefined:
+      throw connectError(
+        'closed',
+        'server closed the connection instead of answering SSLRequest',
+        failure,
+      )
+    default:
+      throw connectError('protocol_violation', 'received invalid response to SSL negotiation')
+  }
+}
+
+async function handshake(
+  settings: UpstreamSettings,
+  raw: net.Socket,
+  signal: AbortSignal,
+): Promise<Transport> {
+  const socket = tls.connect({ ...tlsConnectOptions(settings), socket: raw })
+  const failure = watch(socket, signal)
+  try {
+    await connected(socket, 'secureConnect', failure, settings)
+  } catch (error) {
+    throw new TlsUnavailableError('SSL handshake failed', { cause: failure() ?? error })
+  }
+  // Without it another protocol's server could be made to answer (ALPACA); libpq insists as well.
+  if (settings.sslnegotiation === 'direct' && socket.alpnProtocol !== 'postgresql') {
+    socket.destroy()
+    throw connectError('tls_failed', 'direct SSL connection was established without ALPN')
+  }
+  return {
+    socket,
+    source: new SocketSource(socket),
+    encrypted: true,
+    certificate: peerCertificate(socket),
+    isPrivate: true,
+    failure,
+  }
+}
+
+function plainTransport(
+  settings: UpstreamSettings,
+  socket: net.Socket,
+  source: ByteSource,
+  failure: () => Error | undefined,
+): Transport {
+  const isPrivate = isUnixSocket(settings) || isLoopback(socket.remoteAddress)
+  return { socket, source, encrypted: false, certificate: undefined, isPrivate, failure }
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return (
+    address !== undefined &&
+    ipaddr.isValid(address) &&
+    ipaddr.process(address).range() === 'loopback'
+  )
+}
+
+/** Keeps the first error and ends the socket with the signal, which wakes whoever reads from it. */
+function watch(socket: net.Socket, signal: AbortSignal): () => Error | undefined {
+  let failure: Error | undefined
+  const destroy = (): void => void socket.destroy()
+  socket.on('error', (error) => {
+    failure ??= error
+  })
+  socket.once('close', () => signal.removeEventListener('abort', destroy))
+  signal.addEventListener('abort', destroy, { once: true })
+  if (signal.aborted) {
+    destroy()
+  }
+  return () => failure
+}
+
+async function connected(
+  socket: net.Socket,
+  event: 'connect' | 'secureConnect',
+  failure: () => Error | undefined,
+  settings: UpstreamSettings,
+): Promise<void> {
+  const isConnected = await new Promise<boolean>((resolve) => {
+    socket.once(event, () => resolve(true))
+    socket.once('close', () => resolve(false))
+  })
+  if (!isConnected) {
+    throw connectError(
+      'connect_failed',
+      `connection to server at ${describeServer(settings)} failed: ${describeFailure(failure())}`,
+      failure(),
+    )
+  }
+}
+
+function describeFailure(failure: Error | undefined): string {
+  // One error for each address of the name, and no message of its own.
+  const all = failure instanceof AggregateError ? (failure.errors as Error[]) : [failure]
+  return all.map((error) => error?.message ?? 'closed').join('; ')
+}
