@@ -29,6 +29,8 @@ import {
   type ValidatorSessionOptions,
 } from './validator-session.ts'
 
+export { ValidatorFaultError, type ValidatorSession, type ValidatorSessionOptions }
+
 /** Opens the session of one connection. Nothing of the module runs before `startup`. */
 export function openValidatorSession(
   loaded: LoadedValidator,

@@ -46,7 +46,7 @@ export function bindValidator(
   tokensInFlight: Map<string, number>,
 ): LoadedValidator {
   if (typeof module !== 'object' || module === null) {
-    throw badShape(name, `is ${module === null ? 'null' : `a ${typeof module}`}, not an object`)
+    throw badShape(name, `is ${module === null ? 'null' : typeof module}, not an object`)
   }
   const members = readMembers(name, module)
   checkVersion(name, members.apiVersion)

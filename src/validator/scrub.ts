@@ -15,7 +15,7 @@ export const MIN_TOKEN_PIECE = 16
 const MAX_TEXT_READ = 8192
 const MAX_FIELD_TEXT = 512
 const MAX_FIELDS = 64
-const MAX_FIELD_DEPTH = 4
+const MAX_FIELD_DEPTH = 6
 
 const REDACTED = '[token]'
 // Any run of at least 15 characters covers one whole block of 8 that starts at a multiple of 8.
