@@ -22,7 +22,10 @@ export interface ValidatorOptionError {
 /** What `request.options` will be, or everything that is wrong. */
 export type CheckedValidatorOptions =
   | { readonly options: unknown; readonly errors?: undefined }
-  | { readonly errors: readonly [ValidatorOptionError, ...ValidatorOptionError[]] }
+  | {
+      readonly options?: undefined
+      readonly errors: readonly [ValidatorOptionError, ...ValidatorOptionError[]]
+    }
 
 /**
  * Checks the options of one rule.
