@@ -1,0 +1,65 @@
+/**
+ * The keys of the demo's authorization server, made at start, and tokens signed with them.
+ *
+ * @module
+ */
+import { randomUUID } from 'node:crypto'
+
+import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose'
+
+export type SigningAlgorithm = 'RS256' | 'ES256'
+
+export interface TokenOptions {
+  /** Default: the algorithm the server was started with. */
+  readonly algorithm?: SigningAlgorithm
+  /** Seconds from now; negative: already expired. Default 300. */
+  readonly expiresIn?: number
+  /** Added to the protected header, or in place of what is there: `typ` is `at+jwt`, `kid` is set. */
+  readonly header?: Readonly<Record<string, unknown>>
+}
+
+/** Claims of a token; undefined leaves a claim out. */
+export type TokenClaims = Readonly<Record<string, unknown>>
+
+/** A signing key pair of each algorithm. */
+export interface SigningKeys {
+  /** Private keys; handed to the server, which publishes the public parts. */
+  readonly jwks: { readonly keys: JWK[] }
+  sign(
+    claims: TokenClaims,
+    options: TokenOptions & { algorithm: SigningAlgorithm },
+  ): Promise<string>
+}
+
+const ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256']
+
+/** Makes the keys; the RSA key has 2048 bits. */
+export async function createSigningKeys(): Promise<SigningKeys> {
+  const pairs = await Promise.all(
+    ALGORITHMS.map(async (alg) => {
+      const { privateKey } = await generateKeyPair(alg, { extractable: true })
+      const kid = `${alg.toLowerCase()}-${randomUUID()}`
+      return {
+        alg,
+        kid,
+        privateKey,
+        jwk: { ...(await exportJWK(privateKey)), alg, kid, use: 'sig' },
+      }
+    }),
+  )
+  return {
+    jwks: { keys: pairs.map(({ jwk }) => jwk) },
+    async sign(claims, { algorithm, expiresIn = 300, header }) {
+      const pair = pairs.find(({ alg }) => alg === algorithm)
+      if (pair === undefined) {
+        throw new TypeError(`no key for ${algorithm}`)
+      }
+      const now = Math.floor(Date.now() / 1000)
+      // JSON leaves undefined members out, so a caller can take a claim away.
+      const payload = { iat: now, exp: now + expiresIn, jti: randomUUID(), ...claims }
+      return await new SignJWT(JSON.parse(JSON.stringify(payload)) as Record<string, unknown>)
+        .setProtectedHeader({ alg: pair.alg, kid: pair.kid, typ: 'at+jwt', ...header })
+        .sign(pair.privateKey)
+    },
+  }
+}
