@@ -18,6 +18,8 @@ export interface ReportOptions {
   readonly logDetail?: string
   /** A stable word for the log: why, more exactly than `code` says. */
   readonly reason?: string
+  /** More for the log alone, such as the rule and the identity. */
+  readonly logFields?: Readonly<Record<string, unknown>>
   readonly cause?: unknown
 }
 
@@ -32,6 +34,7 @@ export abstract class ReportError extends Error {
   readonly hint: string | undefined
   readonly logDetail: string | undefined
   readonly reason: string | undefined
+  readonly logFields: Readonly<Record<string, unknown>>
 
   constructor(message: string, options: ReportOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -40,6 +43,7 @@ export abstract class ReportError extends Error {
     this.hint = options.hint
     this.logDetail = options.logDetail
     this.reason = options.reason
+    this.logFields = options.logFields ?? {}
   }
 }
 

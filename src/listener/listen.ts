@@ -12,6 +12,8 @@ export interface ListenOptions {
   /** Host names, addresses, or `*` for all. */
   readonly addresses: readonly string[]
   readonly socketDirectories: readonly string[]
+  /** Relative directories start here. */
+  readonly baseDirectory: string
   /** TCP port, and the number in the names of Unix sockets; 0 takes any free one (TCP only). */
   readonly port: number
   readonly log: Log
@@ -50,7 +52,10 @@ export async function listen(options: ListenOptions): Promise<Listeners> {
     for (const directory of options.socketDirectories) {
       const server = openServer(options, true)
       servers.push(server)
-      const bound = await bindUnix(server, path.join(directory, `.s.PGSQL.${port}`))
+      const bound = await bindUnix(
+        server,
+        path.resolve(options.baseDirectory, directory, `.s.PGSQL.${port}`),
+      )
       addresses.push(bound)
       options.log.log(listeningText(bound))
     }

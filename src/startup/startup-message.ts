@@ -160,3 +160,24 @@ function parseBoolean(text: string): boolean | undefined {
     ([word, shortest]) => lower.length >= shortest && word.startsWith(lower),
   )?.[2]
 }
+
+/**
+ * What the server behind is asked for: the role and database that were authorized, and the client's own
+ * settings in its order. Never what the client wrote in place of the former.
+ */
+export function upstreamParameters(
+  startup: StartupMessage,
+  { role, database }: { readonly role: ByteString; readonly database: ByteString },
+): readonly StartupParameter[] {
+  const replication = REPLICATION_VALUE[startup.replication]
+  return [
+    [fromText('user'), role],
+    ...(database === '' ? [] : [[fromText('database'), database] as const]),
+    ...(replication === undefined
+      ? []
+      : [[fromText('replication'), fromText(replication)] as const]),
+    ...startup.parameters,
+  ]
+}
+
+const REPLICATION_VALUE = { none: undefined, physical: 'true', logical: 'database' } as const

@@ -51,6 +51,9 @@ export function createServerTls(options: ServerTlsOptions): ServerTls {
  * @throws SilentProtocolViolationError where it fails: the client is told by TLS alone.
  */
 export async function acceptTls(raw: net.Socket, server: ServerTls): Promise<tls.TLSSocket> {
+  if (raw.destroyed) {
+    throw handshakeFailed()
+  }
   const socket = new tls.TLSSocket(raw, {
     isServer: true,
     secureContext: server.secureContext,
@@ -59,18 +62,19 @@ export async function acceptTls(raw: net.Socket, server: ServerTls): Promise<tls
     rejectUnauthorized: false,
   })
   await new Promise<void>((resolve, reject) => {
-    const fail = (cause?: Error): void => {
-      reject(
-        new SilentProtocolViolationError('could not accept SSL connection', {
-          cause,
-          logDetail: cause?.message ?? 'EOF detected',
-        }),
-      )
-    }
+    const fail = (cause?: Error): void => reject(handshakeFailed(cause))
     socket.once('secure', resolve)
     socket.once('_tlsError', fail)
     socket.once('error', fail)
     socket.once('close', () => fail())
+    raw.once('close', () => fail())
   })
   return socket
+}
+
+function handshakeFailed(cause?: Error): SilentProtocolViolationError {
+  return new SilentProtocolViolationError('could not accept SSL connection', {
+    cause,
+    logDetail: cause?.message ?? 'EOF detected',
+  })
 }

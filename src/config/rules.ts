@@ -1,0 +1,194 @@
+/**
+ * Rules, maps and validators, loaded together and checked against each other: what a login is decided by.
+ *
+ * @module
+ */
+import { existsSync } from 'node:fs'
+import path from 'node:path'
+import { type RoleMemberships, staticMemberships } from '../auth-file/role-memberships.ts'
+import { toText } from '../byte-string.ts'
+import { ConfigError, ConfigFileError, ValidatorLoadError } from '../errors.ts'
+import type { HbaLine } from '../hba/hba-line.ts'
+import { loadHbaFile } from '../hba/load-hba-file.ts'
+import type { IdentLine } from '../ident/ident-line.ts'
+import { loadIdentFile } from '../ident/load-ident-file.ts'
+import type { Log } from '../log.ts'
+import { discoveryResponse } from '../protocol/oauth-discovery.ts'
+import { disposeValidators } from '../validator/dispose-validators.ts'
+import { loadValidator } from '../validator/load-validator-module.ts'
+import type { LoadedValidator } from '../validator/loaded-validator.ts'
+import { checkValidatorOptions } from '../validator/validator-options.ts'
+import type { Settings } from './settings.ts'
+
+/** The settings that rules need. */
+export type RulesSettings = Pick<
+  Settings,
+  | 'hbaFile'
+  | 'identFile'
+  | 'oauthValidatorLibraries'
+  | 'validators'
+  | 'roleMemberships'
+  | 'ssl'
+  | 'logConnections'
+  | 'baseDirectory'
+>
+
+/** What an `oauth` rule needs at each login, worked out once. */
+export interface OAuthRule {
+  readonly validator: LoadedValidator
+  /** The rule's `validator.*`, as the module's schema returned them. */
+  readonly options: unknown
+  readonly issuer: string
+  readonly scope: string
+  /** The JSON for whoever has no good token. */
+  readonly discovery: Buffer
+}
+
+/** An immutable set of rules; a reload makes another one. */
+export interface Rules {
+  readonly hbaLines: readonly HbaLine[]
+  readonly identLines: readonly IdentLine[]
+  readonly memberships: RoleMemberships | undefined
+  readonly validators: readonly LoadedValidator[]
+  /** Every `oauth` line of `hbaLines` is in here. */
+  readonly oauth: ReadonlyMap<HbaLine, OAuthRule>
+  readonly logConnections: Settings['logConnections']
+}
+
+/**
+ * Loads everything.
+ *
+ * @throws ConfigError with every error of every file and module; nothing is left loaded then.
+ */
+export async function loadRules(settings: RulesSettings, log: Log): Promise<Rules> {
+  const hba = loadHbaFile(path.resolve(settings.baseDirectory, settings.hbaFile), {
+    oauthValidatorLibraries: settings.oauthValidatorLibraries,
+    ssl: settings.ssl,
+    memberships: settings.roleMemberships === undefined ? 'none' : 'available',
+  })
+  for (const warning of hba.warnings) {
+    log.warning(warning.message, { file: warning.file, line: warning.line })
+  }
+  const ident = loadMaps(settings)
+  const loaded = await loadValidators(settings, hba.lines, log)
+  const checked = await checkOAuthRules(hba.lines, loaded.validators)
+  const errors = [...hba.errors, ...ident.errors, ...loaded.errors, ...checked.errors]
+  if (errors.length > 0) {
+    await disposeValidators([...loaded.validators.values()], { log })
+    throw new ConfigError(errors)
+  }
+  return Object.freeze({
+    hbaLines: hba.lines,
+    identLines: ident.lines,
+    memberships:
+      settings.roleMemberships === undefined
+        ? undefined
+        : staticMemberships(settings.roleMemberships),
+    validators: [...loaded.validators.values()],
+    oauth: checked.rules,
+    logConnections: settings.logConnections,
+  })
+}
+
+const DEFAULT_IDENT_FILE = 'pg_ident.conf'
+
+// A file that is named must be there; the default one may be missing.
+function loadMaps({ identFile, baseDirectory }: RulesSettings): ReturnType<typeof loadIdentFile> {
+  const file = path.resolve(baseDirectory, identFile ?? DEFAULT_IDENT_FILE)
+  return identFile === undefined && !existsSync(file)
+    ? { lines: [], errors: [], mappings: [] }
+    : loadIdentFile(file)
+}
+
+async function loadValidators(
+  settings: RulesSettings,
+  lines: readonly HbaLine[],
+  log: Log,
+): Promise<{ validators: ReadonlyMap<string, LoadedValidator>; errors: ValidatorLoadError[] }> {
+  const validators = new Map<string, LoadedValidator>()
+  const errors: ValidatorLoadError[] = []
+  for (const name of new Set(settings.oauthValidatorLibraries)) {
+    try {
+      validators.set(
+        name,
+        await loadValidator(name, {
+          settings: settings.validators[tableName(name, settings)] ?? {},
+          baseDirectory: settings.baseDirectory,
+          issuers: issuersOf(name, lines),
+          log,
+        }),
+      )
+    } catch (error) {
+      if (!(error instanceof ValidatorLoadError)) {
+        throw error
+      }
+      errors.push(error)
+    }
+  }
+  return { validators, errors: [...errors, ...unusedTables(settings)] }
+}
+
+function issuersOf(validator: string, lines: readonly HbaLine[]): string[] {
+  const issuers = lines.flatMap(({ oauth }) =>
+    oauth?.validator === validator ? [toText(oauth.issuer)] : [],
+  )
+  return [...new Set(issuers)]
+}
+
+/** `[validators.acme]` is the table of `./validators/acme.js`, too, unless it has one of its full name. */
+function tableName(validator: string, { validators }: RulesSettings): string {
+  return Object.hasOwn(validators, validator) ? validator : path.parse(validator).name
+}
+
+// A table that nothing reads is a typing error, perhaps in the name of an audience's validator.
+function unusedTables(settings: RulesSettings): ValidatorLoadError[] {
+  const read = settings.oauthValidatorLibraries.map((name) => tableName(name, settings))
+  return Object.keys(settings.validators)
+    .filter((name) => !read.includes(name))
+    .map(
+      (name) =>
+        new ValidatorLoadError(
+          `settings [validators.${name}] belong to no name in "oauth_validator_libraries"`,
+          { validator: name, reason: 'unexpected_settings' },
+        ),
+    )
+}
+
+async function checkOAuthRules(
+  lines: readonly HbaLine[],
+  validators: ReadonlyMap<string, LoadedValidator>,
+): Promise<{ rules: ReadonlyMap<HbaLine, OAuthRule>; errors: ConfigFileError[] }> {
+  const rules = new Map<HbaLine, OAuthRule>()
+  const errors: ConfigFileError[] = []
+  for (const line of lines) {
+    const validator = line.oauth && validators.get(line.oauth.validator)
+    if (line.oauth === undefined || validator === undefined) {
+      continue
+    }
+    const { issuer, scope, validatorOptions } = line.oauth
+    const checked = await checkValidatorOptions(validator, validatorOptions)
+    if (checked.errors !== undefined) {
+      errors.push(...checked.errors.map((error) => optionError(line, error)))
+      continue
+    }
+    rules.set(line, {
+      validator,
+      options: checked.options,
+      issuer: toText(issuer),
+      scope: toText(scope),
+      discovery: discoveryResponse(issuer, scope),
+    })
+  }
+  return { rules, errors }
+}
+
+function optionError(
+  line: HbaLine,
+  error: { readonly message: string; readonly detail: string | undefined },
+): ConfigFileError {
+  return new ConfigFileError(error.message, {
+    file: line.file,
+    line: line.line,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+  })
+}

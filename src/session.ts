@@ -1,0 +1,238 @@
+/**
+ * One connection, from accept to the last byte. Each step is a folder; this file hands what one makes to
+ * the next.
+ *
+ * @module
+ */
+import type { Login } from './authenticator.ts'
+import type { AuthorizedSession } from './authorized-session.ts'
+import { type ClientConnection, SilentEnd, UnloggedEnd } from './client-connection.ts'
+import { logAuthorized, logReady, logReceived } from './connection-log.ts'
+import { AdminShutdownError, ServerClosingError, TooManyConnectionsError } from './errors.ts'
+import {
+  authenticationOk,
+  errorResponse,
+  negotiateProtocolVersion,
+} from './protocol/backend-messages.ts'
+import type { CancelKey } from './protocol/frontend-messages.ts'
+import { relay } from './relay/relay.ts'
+import type { ConnectionServices } from './services.ts'
+import { negotiateStartup } from './startup/negotiate.ts'
+import {
+  negotiateProtocol,
+  parseStartupMessage,
+  type StartupMessage,
+  upstreamParameters,
+} from './startup/startup-message.ts'
+import { acceptTls } from './startup/tls.ts'
+import { connectUpstream, type UpstreamConnection } from './upstream/connect-upstream.ts'
+import { sendCancelRequest } from './upstream/send-cancel-request.ts'
+
+const GOODBYE = errorResponse(new AdminShutdownError())
+
+/** Serves one client. Resolves when its socket is closed or about to be; never rejects. */
+export async function serveConnection(
+  client: ClientConnection,
+  services: ConnectionServices,
+): Promise<void> {
+  try {
+    client.startupDeadline(services.snapshot.settings.authenticationTimeout)
+    logReceived(client, services)
+    const startup = await receiveStartup(client, services)
+    if (startup !== undefined) {
+      await serveClient(client, startup, services)
+    }
+  } catch (error) {
+    client.report(error)
+  } finally {
+    client.clearDeadline()
+  }
+}
+
+/** The startup packet; undefined where there was none, or a cancel request instead. */
+async function receiveStartup(
+  client: ClientConnection,
+  services: ConnectionServices,
+): Promise<StartupMessage | undefined> {
+  const { tls } = services.snapshot
+  const received = await negotiateStartup(client.raw, {
+    acceptTls:
+      tls === undefined || client.peer.kind === 'local'
+        ? undefined
+        : async (raw) => {
+            const leave = await services.handshakes.enter(client.signal)
+            return acceptTls(raw, tls).finally(leave)
+          },
+    onStream: (stream) => {
+      client.stream = stream
+    },
+  })
+  switch (received.kind) {
+    case 'gone':
+      throw new SilentEnd('client gone')
+    case 'cancel':
+      await forwardCancel(client, received.cancelKey, services)
+      return undefined
+    case 'startup':
+      return readStartup(client, received.payload)
+  }
+}
+
+function readStartup(client: ClientConnection, payload: Buffer): StartupMessage {
+  const negotiation = negotiateProtocol(payload)
+  if (negotiation !== undefined) {
+    client.write(negotiateProtocolVersion(negotiation.version, negotiation.unsupportedOptions))
+  }
+  return parseStartupMessage(payload)
+}
+
+/** Counts the client while it is here. */
+async function serveClient(
+  client: ClientConnection,
+  startup: StartupMessage,
+  services: ConnectionServices,
+): Promise<void> {
+  const { clients, closing, snapshot } = services
+  if (closing.aborted) {
+    throw new ServerClosingError()
+  }
+  if (clients.size >= snapshot.settings.maxConnections) {
+    throw new TooManyConnectionsError({ reason: 'max_connections' })
+  }
+  clients.add(client)
+  try {
+    await runSession(client, startup, services)
+  } finally {
+    clients.delete(client)
+  }
+}
+
+async function runSession(
+  client: ClientConnection,
+  startup: StartupMessage,
+  services: ConnectionServices,
+): Promise<void> {
+  const { settings, authenticator } = services.snapshot
+  client.authenticationDeadline(settings.authenticationTimeout)
+  const leave = await client.during(() => services.logins.enter(client.signal))
+  let login: Login | undefined
+  try {
+    login = await client.during(() =>
+      authenticator.begin(
+        {
+          id: client.id,
+          user: startup.user,
+          database: startup.database,
+          physicalReplication: startup.replication === 'physical',
+          clientAddress: client.clientAddress,
+          tls: client.stream.tls !== undefined,
+        },
+        { signal: client.signal, log: client.log },
+      ),
+    )
+    const session = await authenticate(client, login)
+    logAuthorized(client, startup, services)
+    const upstream = await logInUpstream(client, session, startup, services)
+    leave()
+    client.clearDeadline()
+    logReady(client, services)
+    await relaySession(client, upstream, services)
+  } catch (error) {
+    // The client hears of it before the validator's shutdown, which may take its time.
+    client.report(error)
+  } finally {
+    leave()
+    await login?.close()
+  }
+}
+
+/** Runs the login's conversation over the client's stream. */
+async function authenticate(client: ClientConnection, login: Login): Promise<AuthorizedSession> {
+  const { conversation } = login
+  let step = await conversation.start()
+  while (step.kind === 'continue') {
+    client.write(step.send)
+    const chunk = await client.stream.source.readSome()
+    client.signal.throwIfAborted()
+    const next =
+      chunk === undefined
+        ? await conversation.end()
+        : await client.during(() => conversation.push(chunk))
+    if (next === undefined) {
+      throw new SilentEnd('client gone')
+    }
+    step = next
+  }
+  switch (step.kind) {
+    case 'accepted':
+      client.signal.throwIfAborted()
+      client.stream.source.unread(step.unread)
+      return step.accepted
+    case 'refused':
+      throw step.error
+    case 'abandoned':
+      throw new UnloggedEnd(step.error)
+  }
+}
+
+/** Logs in to the server behind, as the role; the client then has what that server greeted with. */
+async function logInUpstream(
+  client: ClientConnection,
+  session: AuthorizedSession,
+  startup: StartupMessage,
+  { snapshot }: ConnectionServices,
+): Promise<UpstreamConnection> {
+  // As in PostgreSQL, what fails from here on fails behind an AuthenticationOk.
+  client.write(authenticationOk())
+  const upstream = await client.during(() =>
+    connectUpstream(
+      snapshot.upstream,
+      { version: startup.protocolVersion, parameters: upstreamParameters(startup, session) },
+      {
+        credential: snapshot.users.get(session.role),
+        signal: client.signal,
+        log: client.log,
+      },
+    ),
+  )
+  client.write(upstream.greeting)
+  return upstream
+}
+
+async function relaySession(
+  client: ClientConnection,
+  upstream: UpstreamConnection,
+  { cancelKeys, snapshot, ending }: ConnectionServices,
+): Promise<void> {
+  const forget =
+    upstream.cancelKey &&
+    cancelKeys.register(upstream.cancelKey, {
+      upstream: snapshot.upstream,
+      cancelKey: upstream.cancelKey,
+    })
+  try {
+    await relay(client.stream, upstream, { signal: ending, goodbye: GOODBYE })
+  } finally {
+    forget?.()
+  }
+}
+
+/** Never answers; the connection closes when the server behind has done its part. */
+async function forwardCancel(
+  client: ClientConnection,
+  cancelKey: CancelKey,
+  { cancelKeys, log }: ConnectionServices,
+): Promise<void> {
+  const found = cancelKeys.find(cancelKey)
+  if (found.kind === 'found') {
+    const { upstream, cancelKey: behind } = found.target
+    await sendCancelRequest(upstream, behind, { signal: client.signal })
+  } else {
+    log.log(
+      found.kind === 'no_process'
+        ? `PID ${cancelKey.processId} in cancel request did not match any process`
+        : `wrong key in cancel request for process ${cancelKey.processId}`,
+    )
+  }
+  client.raw.destroy()
+}

@@ -1,0 +1,121 @@
+/**
+ * Everything that a connection is served by, as one immutable value. A reload makes another one; a
+ * connection keeps the one that it began with.
+ *
+ * @module
+ */
+import path from 'node:path'
+import { type Authenticator, authenticatorOf } from './authenticator.ts'
+import type { ByteString } from './byte-string.ts'
+import { readKeyMaterial, type UpstreamKeyMaterial } from './config/key-material.ts'
+import { loadRules } from './config/rules.ts'
+import type { Settings } from './config/settings.ts'
+import { loadUsersFile } from './config/users-file.ts'
+import { ConfigError, ConfigFileError } from './errors.ts'
+import type { Log } from './log.ts'
+import { createServerTls, type ServerTls } from './startup/tls.ts'
+import type { UpstreamCredential } from './upstream/credential.ts'
+import { type UpstreamSettings, upstreamSettingsProblem } from './upstream/settings.ts'
+
+export interface Snapshot {
+  readonly settings: Settings
+  readonly authenticator: Authenticator
+  /** Undefined where `ssl` is off. */
+  readonly tls: ServerTls | undefined
+  readonly upstream: UpstreamSettings
+  readonly users: ReadonlyMap<ByteString, UpstreamCredential>
+}
+
+/**
+ * Loads all files and modules that the settings name.
+ *
+ * @throws ConfigError with all that is wrong; nothing is kept then.
+ */
+export async function loadSnapshot(settings: Settings, log: Log): Promise<Snapshot> {
+  const { errors, attempt } = collectErrors()
+  const material = attempt(() => readKeyMaterial(settings))
+  const tls = attempt(() => material?.server && serverTls(material.server, settings))
+  const upstream = attempt(() => material && upstreamSettings(settings, material.upstream))
+  const users = attempt(() => loadUsers(settings))
+  const rules = await loadRules(settings, log).catch((error: unknown) =>
+    attempt((): undefined => {
+      throw error
+    }),
+  )
+  if (rules === undefined || upstream === undefined || users === undefined || errors.length > 0) {
+    if (rules !== undefined) {
+      await authenticatorOf(rules, log)[Symbol.asyncDispose]()
+    }
+    throw new ConfigError(errors)
+  }
+  return Object.freeze({
+    settings,
+    authenticator: authenticatorOf(rules, log),
+    tls,
+    upstream,
+    users,
+  })
+}
+
+function collectErrors(): {
+  errors: ConfigError['errors']
+  attempt: <T>(load: () => T) => T | undefined
+} {
+  const errors: ConfigError['errors'] = []
+  return {
+    errors,
+    attempt: (load) => {
+      try {
+        return load()
+      } catch (error) {
+        if (!(error instanceof ConfigError)) {
+          throw error
+        }
+        errors.push(...error.errors)
+        return undefined
+      }
+    },
+  }
+}
+
+function serverTls(material: Parameters<typeof createServerTls>[0], settings: Settings): ServerTls {
+  try {
+    return createServerTls(material)
+  } catch (cause) {
+    const file = path.resolve(settings.baseDirectory, settings.sslCertFile)
+    const message = `could not load server certificate or key: ${(cause as Error).message}`
+    throw new ConfigError([new ConfigFileError(message, { file, cause })])
+  }
+}
+
+function upstreamSettings(settings: Settings, material: UpstreamKeyMaterial): UpstreamSettings {
+  const { host, port, sslmode, sslnegotiation, channelBinding, connectTimeout, requireAuth } =
+    settings.upstream
+  const upstream: UpstreamSettings = {
+    host,
+    port,
+    sslmode,
+    sslnegotiation,
+    channelBinding,
+    connectTimeoutMs: connectTimeout,
+    requireAuth,
+    ...material,
+  }
+  const problem = upstreamSettingsProblem(upstream)
+  if (problem !== undefined) {
+    throw new ConfigError([new ConfigFileError(problem, { file: 'settings [upstream]' })])
+  }
+  return upstream
+}
+
+function loadUsers(settings: Settings): ReadonlyMap<ByteString, UpstreamCredential> {
+  const { usersFile } = settings.upstream
+  if (usersFile === undefined) {
+    return new Map()
+  }
+  const { users, errors } = loadUsersFile(path.resolve(settings.baseDirectory, usersFile))
+  if (errors.length > 0) {
+    throw new ConfigError(errors)
+  }
+  return users
+}
