@@ -1,0 +1,97 @@
+/**
+ * From trusted claims to an answer. Everything here is checked again at every login, also for a
+ * token whose signature was checked a moment ago: time passes, and the next login is for another role.
+ *
+ * @module
+ */
+import type { ValidationRequest, ValidatorResult } from 'pgbearer/validator'
+import { z } from 'zod'
+import type { JsonObject } from '../json.ts'
+import { Refusal } from '../refusal.ts'
+import { claimPath } from '../settings/values.ts'
+import { type ClaimRule, checkClaimRules } from './claim-rules.ts'
+import { type ClientPolicy, checkClient, refuseSenderConstrained } from './client.ts'
+import { type IdentityPolicy, identityOf } from './identity.ts'
+import { checkAudience, checkTimes, type TimePolicy } from './registered.ts'
+import {
+  type AuthorizationPolicy,
+  checkRole,
+  refuseHalfConfiguredDelegation,
+} from './role-authorization.ts'
+import { checkScopes, type ScopePolicy } from './scopes.ts'
+
+export interface AuthorizePolicy {
+  readonly times: TimePolicy
+  readonly scopes: ScopePolicy
+  readonly client: ClientPolicy | undefined
+  readonly rules: readonly ClaimRule[]
+  readonly identity: IdentityPolicy
+  readonly authorization: AuthorizationPolicy
+}
+
+/** What a rule may say with `validator.<option>`: it can narrow the audience, and choose who decides. */
+export interface RuleOptions {
+  /** One of the configured audiences: this rule accepts no other. */
+  readonly audience?: string | undefined
+  /** Instead of `authorization.mode`, so that rules with and without delegation share a module. */
+  readonly authorization?: AuthorizationPolicy['mode'] | undefined
+  /** Instead of `authorization.claim`; makes the mode `role_claim`. */
+  readonly role_claim?: readonly string[] | undefined
+}
+
+/** The schema that the host checks `validator.*` with when the rules are loaded. */
+export function ruleOptions(audiences: readonly string[]): z.ZodType<RuleOptions> {
+  return z.strictObject({
+    audience: z.enum(audiences).optional(),
+    authorization: z.enum(['identity', 'role_claim', 'role_map', 'scope_role']).optional(),
+    role_claim: claimPath.optional(),
+  })
+}
+
+/** Who decides about the role for a rule, once both halves of a delegation are known to agree. */
+export function authorizationFor(
+  request: Pick<ValidationRequest<RuleOptions>, 'options' | 'delegateIdentMapping'>,
+  policy: AuthorizationPolicy,
+): AuthorizationPolicy {
+  const { authorization, role_claim: claim } = request.options
+  const mode = authorization ?? (claim === undefined ? policy.mode : 'role_claim')
+  refuseHalfConfiguredDelegation(mode, request.delegateIdentMapping)
+  return { ...policy, mode, claim: claim ?? policy.claim }
+}
+
+/**
+ * The answer for claims whose origin is proven.
+ *
+ * @throws {Refusal} where there is no identity to put into an answer
+ */
+export function authorize(
+  claims: JsonObject,
+  request: ValidationRequest<RuleOptions>,
+  policy: AuthorizePolicy,
+): ValidatorResult {
+  const authorization = authorizationFor(request, policy.authorization)
+  const authnId = identityOf(claims, policy.identity)
+  try {
+    const { expiresAt } = checkTimes(claims, policy.times)
+    const { audience } = request.options
+    if (audience !== undefined) {
+      checkAudience(claims, { audiences: new Set([audience]), match: 'any' })
+    }
+    refuseSenderConstrained(claims)
+    checkClient(claims, policy.client)
+    const scopes = checkScopes(claims, request.scope, policy.scopes)
+    checkClaimRules(claims, policy.rules)
+    checkRole(request.role, claims, scopes, authorization)
+    return { authorized: true, authnId, expiresAt }
+  } catch (error) {
+    return refusalOf(error, authnId)
+  }
+}
+
+/** The answer that says why not; what is not a {@link Refusal} stays an error of ours. */
+export function refusalOf(error: unknown, authnId?: string): ValidatorResult {
+  if (!(error instanceof Refusal)) {
+    throw error
+  }
+  return { authorized: false, authnId, code: error.code, errorDetail: error.message }
+}

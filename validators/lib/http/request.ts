@@ -1,0 +1,168 @@
+/**
+ * One request to a provider, with everything bounded: who it may go to, how long it may take, how
+ * much may come back. Redirects, compression and proxies from the environment are not followed.
+ *
+ * @module
+ */
+import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { isIP } from 'node:net'
+import { JsonError, type JsonLimits, type JsonObject, parseJsonObject } from '../json.ts'
+import { Fault } from '../refusal.ts'
+import { EgressError, guardedLookup, isAllowedAddress } from './egress.ts'
+import type { HttpPolicy } from './policy.ts'
+
+export interface ProviderRequest {
+  readonly url: URL
+  readonly method?: 'GET' | 'POST'
+  readonly headers?: Readonly<Record<string, string>>
+  /** Never part of an error. */
+  readonly body?: string
+  readonly maxBytes: number
+  readonly signal: AbortSignal
+}
+
+export interface ProviderResponse {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+}
+
+/**
+ * Sends one request.
+ *
+ * @throws {Fault} `provider_unavailable`, `provider_bad_response` or `timeout`; the message names the
+ *   address and never what was sent or received
+ */
+export async function send(
+  request: ProviderRequest,
+  policy: HttpPolicy,
+): Promise<ProviderResponse> {
+  const { url } = request
+  request.signal.throwIfAborted()
+  const timeout = AbortSignal.timeout(policy.timeoutMs)
+  const signal = AbortSignal.any([request.signal, timeout])
+  try {
+    const message = start(request, policy, signal)
+    return await receive(message, request)
+  } catch (error) {
+    if (error instanceof Fault) {
+      throw error
+    }
+    if (timeout.aborted) {
+      throw new Fault('timeout', `${where(url)} did not answer within ${policy.timeoutMs} ms`)
+    }
+    throw new Fault('provider_unavailable', `cannot reach ${where(url)}: ${reason(error)}`)
+  }
+}
+
+/** The body as one JSON object; see {@link parseJsonObject}. */
+export function jsonBody(response: ProviderResponse, url: URL): JsonObject {
+  const type = response.headers['content-type'] ?? ''
+  if (!/^[a-z]+\/([a-z0-9.-]+\+)?json *(;|$)/i.test(type)) {
+    throw new Fault('provider_bad_response', `${where(url)} did not answer with JSON`)
+  }
+  try {
+    return parseJsonObject(response.body, ANSWER_LIMITS)
+  } catch (error) {
+    if (error instanceof JsonError) {
+      throw new Fault('provider_bad_response', `the answer of ${where(url)} is ${error.message}`)
+    }
+    throw error
+  }
+}
+
+/** An address without what could be secret in it. */
+export function where(url: URL): string {
+  return `${url.origin}${url.pathname}`
+}
+
+// Metadata of large providers has a few hundred members; certificates in a key are long strings.
+const ANSWER_LIMITS: JsonLimits = { depth: 16, members: 4096, items: 4096, string: 65_536 }
+
+function start(request: ProviderRequest, policy: HttpPolicy, signal: AbortSignal): ClientRequest {
+  const { url, method = 'GET', body } = request
+  const hostname = url.hostname.replace(/^\[|\]$/g, '')
+  // No name is looked up for an address, so it is checked here.
+  if (isIP(hostname) !== 0 && !isAllowedAddress(hostname, policy.egress)) {
+    throw new EgressError(hostname, policy.egress)
+  }
+  const secure = url.protocol === 'https:'
+  const message = (secure ? httpsRequest : httpRequest)(url, {
+    method,
+    signal,
+    agent: policy.agent(secure),
+    lookup: guardedLookup(policy.egress, !secure),
+    headers: {
+      accept: 'application/json',
+      'accept-encoding': 'identity',
+      'user-agent': policy.userAgent,
+      ...(body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }),
+      ...request.headers,
+    },
+    ...(secure ? policy.tls : {}),
+  })
+  limitConnecting(message, policy, secure)
+  message.end(body)
+  return message
+}
+
+function limitConnecting(message: ClientRequest, policy: HttpPolicy, secure: boolean): void {
+  message.once('socket', (socket) => {
+    if (!socket.connecting) {
+      return
+    }
+    const timer = setTimeout(() => {
+      message.destroy(new Error(`no connection within ${policy.connectTimeoutMs} ms`))
+    }, policy.connectTimeoutMs)
+    const clear = (): void => clearTimeout(timer)
+    socket.once(secure ? 'secureConnect' : 'connect', clear)
+    socket.once('close', clear)
+  })
+}
+
+function receive(message: ClientRequest, request: ProviderRequest): Promise<ProviderResponse> {
+  return new Promise((resolve, reject) => {
+    const refuse = (problem: string): void => {
+      reject(new Fault('provider_bad_response', `${where(request.url)} ${problem}`))
+      message.destroy()
+    }
+    message.once('error', reject)
+    message.once('response', (response) => {
+      const chunks: Buffer[] = []
+      let received = 0
+      response.once('error', reject)
+      // Ends a body that stops half-way; after 'end' it changes nothing.
+      response.once('close', () => reject(new Error('the answer ended early')))
+      if ((response.headers['content-encoding'] ?? 'identity') !== 'identity') {
+        refuse('sent a compressed answer, which was not asked for')
+        return
+      }
+      if (Number(response.headers['content-length'] ?? 0) > request.maxBytes) {
+        refuse(`sent more than ${request.maxBytes} bytes`)
+        return
+      }
+      response.on('data', (chunk: Buffer) => {
+        received += chunk.length
+        chunks.push(chunk)
+        if (received > request.maxBytes) {
+          refuse(`sent more than ${request.maxBytes} bytes`)
+        }
+      })
+      response.once('end', () => {
+        const { statusCode = 0, headers } = response
+        resolve({ status: statusCode, headers, body: Buffer.concat(chunks) })
+      })
+    })
+  })
+}
+
+function reason(error: unknown): string {
+  if (!(error instanceof Error)) {
+    return 'unknown error'
+  }
+  const code = (error as NodeJS.ErrnoException).code
+  return code === undefined || error.message.includes(code)
+    ? error.message
+    : `${error.message} (${code})`
+}
