@@ -16,6 +16,7 @@ import {
 } from './protocol/backend-messages.ts'
 import type { CancelKey } from './protocol/frontend-messages.ts'
 import { relay } from './relay/relay.ts'
+import { converse } from './sasl/converse.ts'
 import type { ConnectionServices } from './services.ts'
 import { negotiateStartup } from './startup/negotiate.ts'
 import {
@@ -148,30 +149,26 @@ async function runSession(
 
 /** Runs the login's conversation over the client's stream. */
 async function authenticate(client: ClientConnection, login: Login): Promise<AuthorizedSession> {
-  const { conversation } = login
-  let step = await conversation.start()
-  while (step.kind === 'continue') {
-    client.write(step.send)
-    const chunk = await client.stream.source.readSome()
-    client.signal.throwIfAborted()
-    const next =
-      chunk === undefined
-        ? await conversation.end()
-        : await client.during(() => conversation.push(chunk))
-    if (next === undefined) {
-      throw new SilentEnd('client gone')
-    }
-    step = next
-  }
-  switch (step.kind) {
-    case 'accepted':
+  const end = await converse(login.conversation, {
+    read: async () => {
+      const chunk = await client.stream.source.readSome()
       client.signal.throwIfAborted()
-      client.stream.source.unread(step.unread)
-      return step.accepted
+      return chunk
+    },
+    write: (bytes) => client.write(bytes),
+    during: (work) => client.during(work),
+  })
+  client.signal.throwIfAborted()
+  switch (end.kind) {
+    case 'accepted':
+      client.stream.source.unread(end.unread)
+      return end.accepted
     case 'refused':
-      throw step.error
+      throw end.error
     case 'abandoned':
-      throw new UnloggedEnd(step.error)
+      throw new UnloggedEnd(end.error)
+    case 'gone':
+      throw new SilentEnd('client gone')
   }
 }
 
