@@ -12,6 +12,7 @@ import type { ConnectionInfo, ValidatorLog, ValidatorState } from './contract.ts
 import { describeThrown } from './describe-thrown.ts'
 import type { LoadedValidator } from './loaded-validator.ts'
 import { NO_SECRETS, type Secrets, scrubText } from './scrub.ts'
+import type { Turn } from './turns.ts'
 import {
   type InternalErrorOutcome,
   internalError,
@@ -98,7 +99,7 @@ class InProcessSession implements ValidatorSession {
       () => true,
       () => false,
     )
-    const settled = await this.#cancellation.race(work)
+    const settled = await this.#cancellation.race(work, this.#loaded.work.timeoutMs)
     if (settled.kind === 'cancelled') {
       this.#noteLate('startup', work, NO_SECRETS)
     }
@@ -106,20 +107,44 @@ class InProcessSession implements ValidatorSession {
   }
 
   async #callValidate(input: ValidationInput): Promise<ValidationOutcome> {
+    const { turns } = this.#loaded.work
+    const turn = turns.take()
+    if (turn === undefined) {
+      return internalError(
+        'overloaded',
+        `${turns.running} validations are running and ${turns.waiting} are waiting`,
+      )
+    }
+    if (turn.comes !== undefined) {
+      await this.#cancellation.race(turn.comes)
+    }
+    const cancelled = this.#cancelled('validate')
+    if (cancelled !== undefined) {
+      turn.end()
+      return cancelled
+    }
+    return this.#runValidate(input, turn)
+  }
+
+  async #runValidate(input: ValidationInput, turn: Turn): Promise<ValidationOutcome> {
     const { token } = input
+    const { inFlight, timeoutMs } = this.#loaded.work
     const request = createValidationRequest(input, this.#connection)
     const secrets = { tokens: [token], forgotten: false }
     this.#secrets = secrets
-    const letGo = holdToken(this.#loaded.tokensInFlight, token)
+    const letGo = inFlight.hold(token)
     const work = run(() => this.#loaded.callbacks.validate(this.#state, request))
     const settles = (): void => {
+      turn.end()
       letGo()
       this.#secrets = { tokens: [], forgotten: true }
     }
     this.#validation = work.then(settles, settles)
-    const settled = await this.#cancellation.race(work)
+    const settled = await this.#cancellation.race(work, timeoutMs)
     if (settled.kind === 'cancelled') {
       this.#noteLate('validate', work, secrets)
+      // A module that ignores its signal does not keep others from their turn for ever.
+      void settlesWithin(work, SETTLE_GRACE_MS).then(() => turn.end())
     }
     return (
       this.#cancelled('validate') ??
@@ -233,18 +258,6 @@ function scrubThrown(name: CallbackName, error: unknown, secrets: Secrets): stri
 
 function valueOf(settled: Settled<unknown>): unknown {
   return settled.kind === 'returned' ? settled.value : undefined
-}
-
-function holdToken(inFlight: Map<string, number>, token: string): () => void {
-  inFlight.set(token, (inFlight.get(token) ?? 0) + 1)
-  return () => {
-    const left = (inFlight.get(token) ?? 1) - 1
-    if (left > 0) {
-      inFlight.set(token, left)
-      return
-    }
-    inFlight.delete(token)
-  }
 }
 
 // Only `privateData` can be written, and nothing added: what a module keeps has one place.

@@ -12,6 +12,8 @@ import {
   type ValidatorState,
 } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
+import type { TokensInFlight } from './tokens-in-flight.ts'
+import type { Turns } from './turns.ts'
 
 /** A module's callbacks, bound to it. What they return is foreign. */
 export interface ValidatorCallbacks {
@@ -28,8 +30,15 @@ export interface LoadedValidator {
   readonly callbacks: ValidatorCallbacks
   /** The names allowed after `validator.`, or a schema for them. */
   readonly options: readonly string[] | StandardSchema
-  /** The tokens that the module is looking at just now, so that its log can leave them out. */
-  readonly tokensInFlight: Map<string, number>
+  readonly work: ValidatorWork
+}
+
+/** What the host keeps per module while it works. */
+export interface ValidatorWork {
+  readonly inFlight: TokensInFlight
+  readonly turns: Turns
+  /** The longest that `startup` and `validate` may take, each; undefined: the login deadline alone counts. */
+  readonly timeoutMs: number | undefined
 }
 
 const OPTION_NAME = /^[A-Za-z0-9_-]+$/
@@ -40,11 +49,7 @@ const OPTION_NAME = /^[A-Za-z0-9_-]+$/
  * @param module - a module namespace, or an object that a module exported or its init function returned.
  * @throws ValidatorLoadError with reason `wrong_api_version`, `no_validate` or `bad_shape`.
  */
-export function bindValidator(
-  name: string,
-  module: unknown,
-  tokensInFlight: Map<string, number>,
-): LoadedValidator {
+export function bindValidator(name: string, module: unknown, work: ValidatorWork): LoadedValidator {
   if (typeof module !== 'object' || module === null) {
     throw badShape(name, `is ${module === null ? 'null' : typeof module}, not an object`)
   }
@@ -71,7 +76,7 @@ export function bindValidator(
       dispose: bind('dispose'),
     }),
     options: readOptions(name, members.options),
-    tokensInFlight,
+    work,
   })
 }
 

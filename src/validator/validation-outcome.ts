@@ -34,6 +34,8 @@ export type ValidatorFault =
   | 'timeout'
   /** The client left or the server shuts down. */
   | 'aborted'
+  /** As many validations as the module may have are running and waiting. */
+  | 'overloaded'
 
 /** The module decided. */
 export interface DecidedOutcome {

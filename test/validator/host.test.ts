@@ -1,6 +1,8 @@
+import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { VERSION } from '../../src/version.ts'
 import type { ValidatorState } from '../../src/validator/contract.ts'
+import { Turns } from '../../src/validator/turns.ts'
 import { SHUTDOWN_TIMEOUT_MS, ValidatorFaultError } from '../../src/validator/validator-session.ts'
 import {
   fixture,
@@ -154,7 +156,7 @@ describe('the token', () => {
     await Promise.all([login(loaded, { token: OPAQUE }), login(loaded, { token: OPAQUE })])
     expect(readable.with('introspecting [token]')).toHaveLength(2)
     expect(piecesIn(readable.text(), OPAQUE)).toEqual([])
-    expect(loaded.tokensInFlight.size).toBe(0)
+    expect([...loaded.work.inFlight.tokens]).toEqual([])
   })
 
   test('is forgotten by the host when validate has settled', async () => {
@@ -162,9 +164,12 @@ describe('the token', () => {
     const session = open(loaded)
     await session.startup()
     const answer = session.validate(INPUT)
-    expect([...loaded.tokensInFlight.keys()]).toEqual([TOKEN])
+    expect([...loaded.work.inFlight.tokens]).toEqual([TOKEN])
+    expect(piecesIn(inspect([loaded, session], { depth: null, showHidden: true }), TOKEN)).toEqual(
+      [],
+    )
     await answer
-    expect(loaded.tokensInFlight.size).toBe(0)
+    expect([...loaded.work.inFlight.tokens]).toEqual([])
     await session.shutdown()
   })
 })
@@ -325,6 +330,139 @@ describe('silence past the deadline', () => {
     await expect(session.startup()).rejects.toMatchObject({ reason: 'timeout' })
     await session.shutdown()
     expect(life).toEqual([])
+  })
+})
+
+describe('the timeout of a module', () => {
+  const silent = () => new Promise<never>(() => {})
+
+  test('ends validate before the deadline of the login', async () => {
+    const readable = readableLog()
+    let signal: AbortSignal | undefined
+    const loaded = inline(
+      {
+        validate: (state: ValidatorState) => {
+          signal = state.signal
+          return silent()
+        },
+      },
+      'slow',
+      { timeoutMs: 10 },
+    )
+    const session = open(loaded, { log: readable.log })
+    await session.startup()
+    expect(await session.validate(INPUT)).toMatchObject({
+      kind: 'internal_error',
+      reason: 'timeout',
+    })
+    expect(signal?.aborted).toBe(true)
+    await session.shutdown()
+    expect(readable.with(INTERNAL_ERROR)).toMatchObject([{ validator: 'slow', reason: 'timeout' }])
+  })
+
+  test('ends startup as well', async () => {
+    const session = open(inline({ startup: silent, validate: silent }, 'slow', { timeoutMs: 10 }))
+    await expect(session.startup()).rejects.toMatchObject({ reason: 'timeout' })
+  })
+
+  test('does not run while validate is not running, and ends with it', async () => {
+    vi.useFakeTimers()
+    const loaded = inline({ validate: () => ({ authorized: true, authnId: 'ali' }) }, 'quick', {
+      timeoutMs: 10,
+    })
+    const session = open(loaded)
+    await session.startup()
+    await vi.advanceTimersByTimeAsync(1000)
+    expect(await session.validate(INPUT)).toMatchObject({ authorized: true })
+    expect(vi.getTimerCount()).toBe(0)
+    const ended = session.shutdown()
+    await vi.runAllTimersAsync()
+    await ended
+  })
+})
+
+describe('more validations than a module may have', () => {
+  const crowded = (maxRunning: number, maxWaiting: number) => {
+    const answers: (() => void)[] = []
+    const loaded = inline(
+      {
+        validate: (_state: ValidatorState, request: { role: string }) =>
+          new Promise((resolve) => {
+            answers.push(() => resolve({ authorized: true, authnId: request.role }))
+          }),
+      },
+      'crowded',
+      { turns: new Turns(maxRunning, maxWaiting) },
+    )
+    return { loaded, answers, turns: loaded.work.turns }
+  }
+
+  test('wait their turn, first come first served, and the rest fails at once', async () => {
+    const { loaded, answers, turns } = crowded(1, 2)
+    const readable = readableLog()
+    const logins = ['a', 'b', 'c', 'd'].map((role) => login(loaded, { role }, readable.log))
+    expect(await logins[3]).toMatchObject({
+      kind: 'internal_error',
+      reason: 'overloaded',
+      logDetail: '1 validations are running and 2 are waiting',
+    })
+    for (const [turn, role] of ['a', 'b', 'c'].entries()) {
+      await settle()
+      expect(answers).toHaveLength(turn + 1)
+      answers[turn]?.()
+      expect(await logins[turn]).toMatchObject({ authorized: true, authnId: role })
+    }
+    expect([turns.running, turns.waiting]).toEqual([0, 0])
+    expect(readable.with(INTERNAL_ERROR)).toMatchObject([{ reason: 'overloaded' }])
+  })
+
+  test('leave the queue when their client leaves, without running', async () => {
+    const { loaded, answers, turns } = crowded(1, 5)
+    const first = login(loaded, { role: 'a' })
+    await settle()
+    const client = new AbortController()
+    const second = open(loaded, { signal: client.signal })
+    await second.startup()
+    const outcome = second.validate(INPUT)
+    const third = login(loaded, { role: 'c' })
+    await settle()
+    expect(turns.waiting).toBe(2)
+    client.abort()
+    expect(await outcome).toMatchObject({ reason: 'aborted' })
+    expect(turns.waiting).toBe(1)
+    answers[0]?.()
+    await settle()
+    answers[1]?.()
+    expect(await first).toMatchObject({ authnId: 'a' })
+    expect(await third).toMatchObject({ authnId: 'c' })
+    await second.shutdown()
+    expect([turns.running, turns.waiting, answers.length]).toEqual([0, 0, 2])
+  })
+
+  test('get the place of one that ignores its signal', async () => {
+    const { loaded, answers, turns } = crowded(1, 1)
+    const client = new AbortController()
+    const stuck = open(loaded, { signal: client.signal })
+    await stuck.startup()
+    const outcome = stuck.validate(INPUT)
+    await settle()
+    vi.useFakeTimers()
+    client.abort()
+    expect(await outcome).toMatchObject({ reason: 'aborted' })
+    expect(turns.running).toBe(1)
+    await vi.runAllTimersAsync()
+    expect(turns.running).toBe(0)
+    vi.useRealTimers()
+    answers[0]?.()
+    await settle()
+    expect(turns.running).toBe(0)
+    await stuck.shutdown()
+  })
+
+  test('cannot be forbidden altogether', () => {
+    expect(() => new Turns(0, 1)).toThrow(TypeError)
+    expect(() => new Turns(1, -1)).toThrow(TypeError)
+    expect(() => new Turns(Number.NaN, 1)).toThrow(TypeError)
   })
 })
 

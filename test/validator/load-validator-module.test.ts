@@ -203,6 +203,21 @@ describe('a name', () => {
   })
 })
 
+describe('a bundled module', () => {
+  test.each(Object.keys(BUNDLED_VALIDATORS))('called %s is there', async (name) => {
+    const error = await failureOf(
+      loadValidator(name, {
+        baseDirectory: '/',
+        issuers: [],
+        log: readableLog().log,
+        settings: { no_such_setting: 1 },
+      }),
+    )
+    expect(error.reason).toBe('init_failed')
+    expect(error.message).toContain('no_such_setting')
+  })
+})
+
 describe('a module that is fine', () => {
   test('may be its named exports', async () => {
     const loaded = await fixture('accepts-anything.js')

@@ -7,7 +7,13 @@ import {
   type LoadValidatorOptions,
   loadValidator,
 } from '../../src/validator/load-validator-module.ts'
-import { bindValidator, type LoadedValidator } from '../../src/validator/loaded-validator.ts'
+import {
+  bindValidator,
+  type LoadedValidator,
+  type ValidatorWork,
+} from '../../src/validator/loaded-validator.ts'
+import { TokensInFlight } from '../../src/validator/tokens-in-flight.ts'
+import { Turns } from '../../src/validator/turns.ts'
 import type { ValidationOutcome } from '../../src/validator/validation-outcome.ts'
 import type { ValidationInput } from '../../src/validator/validation-request.ts'
 import type { ValidatorSession } from '../../src/validator/validator-session.ts'
@@ -79,8 +85,16 @@ export function fixture(
 }
 
 /** A module made here, loaded as one from a file is. */
-export function inline(module: object, name = 'inline'): LoadedValidator {
-  return bindValidator(name, { apiVersion: 1, ...module }, new Map())
+export function inline(
+  module: object,
+  name = 'inline',
+  work: Partial<ValidatorWork> = {},
+): LoadedValidator {
+  return bindValidator(
+    name,
+    { apiVersion: 1, ...module },
+    { inFlight: new TokensInFlight(), turns: new Turns(100, 100), timeoutMs: undefined, ...work },
+  )
 }
 
 export function open(
