@@ -5,7 +5,7 @@
  */
 import type { RoleMemberships } from '../auth-file/role-memberships.ts'
 import { type ByteString, toText } from '../byte-string.ts'
-import type { IdentLine, PgUserMatch } from './ident-line.ts'
+import { type IdentLine, type PgUserMatch, takesGroup } from './ident-line.ts'
 
 export interface UsermapQuestion {
   readonly lines: readonly IdentLine[]
@@ -64,15 +64,15 @@ function mismatch(role: ByteString, systemUser: ByteString): UsermapAnswer {
 type LineAnswer = 'match' | 'no match' | { readonly error: string }
 
 function checkLine(
-  { systemUser: wanted, pgUser }: IdentLine,
+  line: IdentLine,
   { systemUser, role, memberships }: UsermapQuestion,
 ): LineAnswer {
+  const { systemUser: wanted, pgUser } = line
   if (wanted.kind === 'name') {
     const same = wanted.token.value === systemUser
     return same && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
   }
-  const takesGroup = isLiteral(pgUser) && pgUser.token.value.includes('\\1')
-  if (!takesGroup) {
+  if (!takesGroup(line)) {
     const found = wanted.regex.test(systemUser)
     return found && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
   }
@@ -89,10 +89,6 @@ function checkLine(
   return pgUser.token.value.replaceAll('\\1', () => found.group ?? '') === role
     ? 'match'
     : 'no match'
-}
-
-function isLiteral({ kind }: PgUserMatch): boolean {
-  return kind === 'all' || kind === 'name'
 }
 
 function allowsRole(

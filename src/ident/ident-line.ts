@@ -30,3 +30,8 @@ export interface IdentLine {
   readonly systemUser: SystemUserMatch
   readonly pgUser: PgUserMatch
 }
+
+/** True where `\1` in the role stands for what the identity's first group matched. */
+export function takesGroup({ systemUser, pgUser }: IdentLine): boolean {
+  return systemUser.kind === 'regex' && pgUser.kind === 'name' && pgUser.token.value.includes('\\1')
+}

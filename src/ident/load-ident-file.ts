@@ -21,7 +21,7 @@ import {
   describeIdentLine,
   type IdentFileMapping,
 } from './describe-ident-line.ts'
-import type { IdentLine, PgUserMatch, SystemUserMatch } from './ident-line.ts'
+import { type IdentLine, type PgUserMatch, type SystemUserMatch, takesGroup } from './ident-line.ts'
 
 /** What a maps file says. */
 export interface IdentFile {
@@ -91,6 +91,7 @@ function parseIdentLine(
     systemUser: parseSystemUser(systemUser, record),
     pgUser: parsePgUser(pgUser, record),
   }
+  checkBackReference(parsed, record)
   if (parsed.pgUser.kind === 'member' && memberships === 'none') {
     throw failure(
       record,
@@ -98,6 +99,18 @@ function parseIdentLine(
     )
   }
   return parsed
+}
+
+/** Differs from PostgreSQL: a group that RE2 might cut elsewhere is refused, not taken. */
+function checkBackReference(line: IdentLine, record: AuthRecord): void {
+  const { systemUser } = line
+  if (systemUser.kind === 'regex' && takesGroup(line) && !systemUser.regex.hasExactGroup) {
+    throw failure(
+      record,
+      `pgbearer cannot take \\1 from the regular expression "${toText(systemUser.regex.source)}", because its parts can divide a name in several ways`,
+      '2201B',
+    )
+  }
 }
 
 function onlyToken(record: AuthRecord, field: readonly AuthToken[] | undefined): AuthToken {
