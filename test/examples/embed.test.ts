@@ -1,14 +1,14 @@
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { startServer } from '../../examples/embed/server.mjs'
 import { type LibpqProcess, startLibpq } from '../../src/demo/libpq.ts'
 
-type Embedded = Awaited<ReturnType<typeof import('../../examples/embed/server.mjs').startServer>>
+type Embedded = Awaited<ReturnType<typeof startServer>>
 
 let embedded: Embedded
 let libpq: LibpqProcess
 
 beforeAll(async () => {
-  const { startServer } = await import('../../examples/embed/server.mjs')
   embedded = await startServer({
     hba_file: path.resolve('examples/embed/pg_hba.conf'),
     oauth_validator_libraries: [path.resolve('test/fixtures/validators/accepts-anything.js')],
