@@ -31,6 +31,8 @@ export interface EmbeddedPostgresOptions {
   readonly ssl?: { readonly cert: string; readonly key: string; readonly ca?: string }
   /** Default: none, so that the superuser can log in on the Unix socket only. */
   readonly superuserPassword?: string
+  /** Taken where it is free; default: any below 32768. */
+  readonly preferredPort?: number
   /** Directory of a `createPostgresTemplate()`: starts in a fraction of the time. */
   readonly template?: string
 }
@@ -93,7 +95,9 @@ export async function startEmbeddedPostgres(
     const { directory, account } = await makeServerDirectory('pgbearer-postgres-')
     const kept = keep(directory, account)
     try {
-      const server: Server = { directory, account, kept, port: await findFreePort() }
+      const preferred = options.preferredPort === undefined ? [] : [options.preferredPort]
+      const port = await findFreePort(...preferred)
+      const server: Server = { directory, account, kept, port }
       return await start(server, options)
     } catch (error) {
       await kept.end()

@@ -29,7 +29,7 @@ export interface Kept {
   readonly ended: Promise<KeptEnd>
   /** Starts the program, once. Its output goes to `log` in the directory. No word may be empty or hold a newline. */
   start(command: readonly string[], env: Readonly<Record<string, string>>): void
-  /** Ends the program (SIGINT, after 5 s SIGQUIT, after 10 s SIGKILL) and removes the directory. */
+  /** Ends the program (SIGINT, after 2 s SIGQUIT, after 4 s SIGKILL) and removes the directory. */
   end(): Promise<KeptEnd>
 }
 
@@ -62,7 +62,7 @@ program=$!
   for signal in INT QUIT KILL; do
     kill -$signal $program 2>/dev/null
     tenths=0
-    while [ $tenths -lt 50 ] && kill -0 $program 2>/dev/null; do
+    while [ $tenths -lt 20 ] && kill -0 $program 2>/dev/null; do
       sleep 0.1
       tenths=$((tenths + 1))
     done

@@ -4,8 +4,9 @@
  * @module
  */
 import { execFile } from 'node:child_process'
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import { type Account, keep } from './keeper.ts'
@@ -29,13 +30,8 @@ export interface PostgresTemplate extends AsyncDisposable {
 }
 
 /**
- * Makes a template for the servers of a test run.
- *
- * @example
- * ```ts
- * const template = await createPostgresTemplate()
- * const server = await startEmbeddedPostgres({ template: template.directory })
- * ```
+ * Makes the place of a template, empty. Whoever needs the first server fills it with
+ * {@link fillPostgresTemplate}.
  */
 export async function createPostgresTemplate(): Promise<PostgresTemplate> {
   const { directory, account } = await makeServerDirectory('pgbearer-template-')
@@ -43,16 +39,58 @@ export async function createPostgresTemplate(): Promise<PostgresTemplate> {
   const stop = async (): Promise<void> => {
     await kept.end()
   }
+  return { directory, stop, [Symbol.asyncDispose]: stop }
+}
+
+/**
+ * Fills a template, once however many processes ask for it at the same time.
+ *
+ * @example
+ * ```ts
+ * const template = await createPostgresTemplate()
+ * await fillPostgresTemplate(template.directory)
+ * const server = await startEmbeddedPostgres({ template: template.directory })
+ * ```
+ */
+export async function fillPostgresTemplate(directory: string): Promise<void> {
+  const POLL_MS = 20
+  if (await makeOnce(join(directory, 'lock'))) {
+    const outcome = await fill(directory).then(
+      () => '',
+      (error: unknown) => String(error),
+    )
+    await writeFile(join(directory, 'outcome.part'), outcome)
+    await rename(join(directory, 'outcome.part'), join(directory, 'outcome'))
+  }
+  for (;;) {
+    const outcome = await readFile(join(directory, 'outcome'), 'utf8').catch(() => undefined)
+    if (outcome === '') {
+      return
+    }
+    if (outcome !== undefined) {
+      throw new Error(outcome)
+    }
+    await sleep(POLL_MS)
+  }
+}
+
+async function makeOnce(directory: string): Promise<boolean> {
   try {
-    const installation = await preparePostgresInstallation(directory)
-    await initdb(installation, join(directory, 'data'))
-    await writeFile(join(directory, 'installation.json'), JSON.stringify(installation))
-    await giveTo(account, directory)
+    await mkdir(directory)
+    return true
   } catch (error) {
-    await stop()
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      return false
+    }
     throw error
   }
-  return { directory, stop, [Symbol.asyncDispose]: stop }
+}
+
+async function fill(directory: string): Promise<void> {
+  const installation = await preparePostgresInstallation(directory)
+  await initdb(installation, join(directory, 'data'))
+  await writeFile(join(directory, 'installation.json'), JSON.stringify(installation))
+  await giveTo(installation.account, directory)
 }
 
 /**

@@ -21,10 +21,12 @@ export interface TokenOptions {
 /** Claims of a token; undefined leaves a claim out. */
 export type TokenClaims = Readonly<Record<string, unknown>>
 
-/** A signing key pair of each algorithm. */
+/** A signing key pair of each algorithm asked for. */
 export interface SigningKeys {
   /** Private keys; handed to the server, which publishes the public parts. */
   readonly jwks: { readonly keys: JWK[] }
+  /** The public parts alone. */
+  readonly publicJwks: { readonly keys: JWK[] }
   sign(
     claims: TokenClaims,
     options: TokenOptions & { algorithm: SigningAlgorithm },
@@ -33,22 +35,27 @@ export interface SigningKeys {
 
 const ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256']
 
-/** Makes the keys; the RSA key has 2048 bits. */
-export async function createSigningKeys(): Promise<SigningKeys> {
+/** Makes the keys; an RSA key has 2048 bits and takes a while. */
+export async function createSigningKeys(
+  algorithms: readonly SigningAlgorithm[] = ALGORITHMS,
+): Promise<SigningKeys> {
   const pairs = await Promise.all(
-    ALGORITHMS.map(async (alg) => {
-      const { privateKey } = await generateKeyPair(alg, { extractable: true })
+    algorithms.map(async (alg) => {
+      const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
       const kid = `${alg.toLowerCase()}-${randomUUID()}`
+      const use = { alg, kid, use: 'sig' }
       return {
         alg,
         kid,
         privateKey,
-        jwk: { ...(await exportJWK(privateKey)), alg, kid, use: 'sig' },
+        jwk: { ...(await exportJWK(privateKey)), ...use },
+        publicJwk: { ...(await exportJWK(publicKey)), ...use },
       }
     }),
   )
   return {
     jwks: { keys: pairs.map(({ jwk }) => jwk) },
+    publicJwks: { keys: pairs.map(({ publicJwk }) => publicJwk) },
     async sign(claims, { algorithm, expiresIn = 300, header }) {
       const pair = pairs.find(({ alg }) => alg === algorithm)
       if (pair === undefined) {
