@@ -62,14 +62,20 @@ export async function deriveKeys(
   }
 }
 
-/** SASLprep; where it refuses the password, the password as it is (`pg_saslprep`, `fe-auth-scram.c`). */
+/**
+ * SASLprep; where it refuses the password, or nothing is left of it, the password as it is
+ * (`fe-auth-scram.c`, `pg_saslprep`).
+ *
+ * `pg_saslprep` looks for prohibited characters before normalizing and the library, as the RFC says,
+ * after it: the results differ for some characters that Unicode 3.2 did not have.
+ */
 async function preparePassword(password: string): Promise<string> {
   if (/^[\x00-\x7f]*$/.test(password)) {
     return password
   }
   const { saslprep } = await import('@mongodb-js/saslprep')
   try {
-    return saslprep(password)
+    return saslprep(password) || password
   } catch {
     return password
   }

@@ -141,7 +141,8 @@ function plainTransport(
   return { socket, source, encrypted: false, certificate: undefined, isPrivate, failure }
 }
 
-function isLoopback(address: string | undefined): boolean {
+/** True for the addresses of this machine alone. */
+export function isLoopback(address: string | undefined): boolean {
   return (
     address !== undefined &&
     ipaddr.isValid(address) &&

@@ -1,14 +1,16 @@
 import { Buffer } from 'node:buffer'
 import net from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts'
+import type { EmbeddedPostgres } from '../../src/demo/embedded-postgres.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { startupMessage } from '../../src/protocol/frontend-messages.ts'
 import type { UpstreamStartup } from '../../src/upstream/connect-upstream.ts'
 import type { UpstreamCredential } from '../../src/upstream/credential.ts'
 import { UpstreamRefusedError } from '../../src/upstream/errors.ts'
+import { sendCancelRequest } from '../../src/upstream/send-cancel-request.ts'
 import { deriveKeys } from '../../src/upstream/scram-keys.ts'
 import type { UpstreamSettings } from '../../src/upstream/settings.ts'
+import { startPostgres } from '../support/postgres.ts'
 import { connect, messageTypes, query, startup, upstreamSettings } from './support.ts'
 
 const HBA = `
@@ -19,11 +21,13 @@ host all hashed 127.0.0.1/32 md5
 host all,replication all 127.0.0.1/32 scram-sha-256
 `
 
+const never = new AbortController().signal
+
 let server: EmbeddedPostgres
 let tcp: UpstreamSettings
 
 beforeAll(async () => {
-  server = await startEmbeddedPostgres({ hba: HBA })
+  server = await startPostgres({ hba: HBA })
   await server.query(`
     CREATE ROLE trusted LOGIN REPLICATION;
     CREATE ROLE clear LOGIN PASSWORD 'in the clear';
@@ -270,6 +274,41 @@ describe('without something to answer with', () => {
     },
   )
 })
+
+describe('a cancel request', () => {
+  test.each([
+    [0x30000, 'TCP'],
+    [0x30002, 'TCP'],
+    [0x30002, 'a Unix socket'],
+  ])(
+    'with the key of version %i ends the statement of its session over %s',
+    async (version, over) => {
+      const settings = over === 'TCP' ? tcp : { ...tcp, host: server.socketDirectory }
+      const as = startup('alice', { database: 'postgres' }, version)
+      const connection = await connect(settings, as, { password: 'secret' })
+      const answer = query(connection, 'SELECT pg_sleep(600)')
+      await untilActive(connection.cancelKey!.processId)
+      await sendCancelRequest(settings, connection.cancelKey!, { signal: never })
+      expect((await answer).toString('latin1')).toContain('C57014')
+    },
+  )
+
+  test('with another key leaves the session alone', async () => {
+    const connection = await connect(tcp, startup('trusted'))
+    const { processId, key } = connection.cancelKey!
+    const wrong = Buffer.from(key.map((byte) => byte ^ 1))
+    await sendCancelRequest(tcp, { processId, key: wrong }, { signal: never })
+    expect(server.log()).toContain(`wrong key in cancel request for process ${processId}`)
+    expect(messageTypes(await query(connection, 'SELECT 1'))).toBe('TDCZ')
+  })
+})
+
+async function untilActive(pid: number): Promise<void> {
+  const sql = "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+  while ((await server.query(sql, [pid])).length === 0) {
+    // Not yet.
+  }
+}
 
 async function rawAnswerUntilReady(to: UpstreamStartup): Promise<Buffer> {
   const socket = net.connect(server.port, '127.0.0.1')

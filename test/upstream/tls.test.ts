@@ -8,11 +8,12 @@ import {
   type CertificatePair,
   createCertificateAuthority,
 } from '../../src/demo/certificates.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/demo/embedded-postgres.ts'
-import { createPostgresTemplate } from '../../src/demo/postgres-template.ts'
+import type { EmbeddedPostgres } from '../../src/demo/embedded-postgres.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { UpstreamRefusedError } from '../../src/upstream/errors.ts'
+import { sendCancelRequest } from '../../src/upstream/send-cancel-request.ts'
 import type { SslMode, UpstreamSettings } from '../../src/upstream/settings.ts'
+import { startPostgres } from '../support/postgres.ts'
 import {
   connect,
   message,
@@ -49,10 +50,8 @@ let off: EmbeddedPostgres
 beforeAll(async () => {
   authority = await createCertificateAuthority('ours')
   stranger = await createCertificateAuthority('a stranger')
-  await using template = await createPostgresTemplate()
   const start = (ssl?: CertificatePair) =>
-    startEmbeddedPostgres({
-      template: template.directory,
+    startPostgres({
       hba: HBA,
       settings: { log_connections: 'all' },
       ...(ssl === undefined ? {} : { ssl: { ...ssl, ca: authority.cert } }),
@@ -326,6 +325,33 @@ describe('channel binding', () => {
       sqlState: '28000',
       message: 'SCRAM channel binding negotiation error',
     })
+  })
+})
+
+describe('a cancel request', () => {
+  test.each(['allow', 'prefer', 'verify-full'] as const)(
+    'goes through TLS under %s',
+    async (sslmode) => {
+      const settings = to(named, { sslmode, sslrootcert: authority.cert })
+      const session = await connect(settings, startup('alice'), SECRET)
+      const { processId } = session.cancelKey!
+      const answer = query(session, 'SELECT pg_sleep(600)')
+      const sql = "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active'"
+      while ((await named.query(sql, [processId])).length === 0) {
+        // Not yet.
+      }
+      await sendCancelRequest(settings, session.cancelKey!, {
+        signal: new AbortController().signal,
+      })
+      expect((await answer).toString('latin1')).toContain('C57014')
+    },
+  )
+
+  test('is not sent to a server that is not the right one', async () => {
+    const settings = to(named, { sslmode: 'verify-ca', sslrootcert: stranger.cert })
+    const key = { processId: 1, key: Buffer.alloc(4) }
+    const sent = sendCancelRequest(settings, key, { signal: new AbortController().signal })
+    await expect(sent).rejects.toMatchObject({ reason: 'tls_failed' })
   })
 })
 
