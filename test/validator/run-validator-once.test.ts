@@ -93,7 +93,10 @@ describe('a module tried alone', () => {
     })
     const options = new Map([['tenant', 'acme']])
     expect(
-      await runValidatorOnce(loaded, trial({ options, issuer: 'https://a.test', scope: 'a b' })),
+      await runValidatorOnce(
+        loaded,
+        trial({ token: 'other', options, issuer: 'https://a.test', scope: 'a b' }),
+      ),
     ).toMatchObject({
       outcome: { errorDetail: '["https://a.test",["a","b"],{"tenant":"acme"},"ali"]' },
     })
