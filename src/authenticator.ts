@@ -22,7 +22,7 @@ import type { HbaConnection, HbaLine } from './hba/hba-line.ts'
 import { hbaRejectMessage, noHbaEntryMessage } from './hba/hba-messages.ts'
 import { checkUsermap } from './ident/check-usermap.ts'
 import { createLog, type Log } from './log.ts'
-import type { Conversation } from './sasl/conversation.ts'
+import { type Conversation, NOTHING } from './sasl/conversation.ts'
 import type { Decider, Decision } from './sasl/mechanism.ts'
 import { oauthbearer } from './sasl/oauthbearer.ts'
 import { passwordConversation } from './sasl/password-conversation.ts'
@@ -183,8 +183,9 @@ function trustLogin(request: LoginRequest, line: HbaLine): Login {
     conversation: {
       start: async () => ({
         kind: 'accepted',
+        send: NOTHING,
         accepted: authorizeSession({ role: request.user, database: request.database, line }),
-        unread: Buffer.alloc(0),
+        unread: NOTHING,
       }),
       push: refuse,
       end: async () => undefined,

@@ -7,7 +7,7 @@ import { Buffer } from 'node:buffer'
 import { ProtocolViolationError, ReportError, SilentProtocolViolationError } from '../errors.ts'
 import { MAX_AUTH_TOKEN_LENGTH } from '../protocol/limits.ts'
 import { MessageBuffer } from '../protocol/message-buffer.ts'
-import { CONTINUE, type Conversation, type ConversationStep } from './conversation.ts'
+import { type Conversation, type ConversationStep, NOTHING } from './conversation.ts'
 
 /** `p`: SASLInitialResponse, SASLResponse and PasswordMessage share it. */
 const PASSWORD_MESSAGE = 0x70
@@ -28,30 +28,42 @@ export function authConversation<Accepted>(
 ): Conversation<Accepted> {
   const incoming = new MessageBuffer()
 
+  // Several messages may come in one chunk: what earlier ones are answered goes before what ends it.
   const step = async (chunk: Buffer): Promise<ConversationStep<Accepted>> => {
     const sent: Buffer[] = []
     incoming.push(chunk)
-    for (let body = nextBody(exchange, incoming); body; body = nextBody(exchange, incoming)) {
-      const next = await receiveOnce(exchange, body)
-      if (next.kind === 'accepted') {
-        return { ...next, unread: incoming.takeAll() }
+    while (true) {
+      const next = await guarded(() => nextStep(exchange, incoming))
+      sent.push(next?.send ?? NOTHING)
+      const send = Buffer.concat(sent)
+      if (next === undefined) {
+        return { kind: 'continue', send }
       }
       if (next.kind !== 'continue') {
-        return next
+        return next.kind === 'accepted'
+          ? { ...next, send, unread: incoming.takeAll() }
+          : { ...next, send }
       }
-      sent.push(next.send)
     }
-    return sent.length === 0 ? CONTINUE : { kind: 'continue', send: Buffer.concat(sent) }
   }
 
   return {
     start: () => guarded(() => exchange.start()),
-    push: (chunk) => guarded(() => step(chunk)),
+    push: step,
     end: async () =>
       incoming.size === 0
         ? undefined
-        : { kind: 'refused', error: exchange.failed(truncated(incoming.size)) },
+        : { kind: 'refused', send: NOTHING, error: exchange.failed(truncated(incoming.size)) },
   }
+}
+
+/** What the next message leads to; undefined while it is not complete. */
+async function nextStep<Accepted>(
+  exchange: AuthExchange<Accepted>,
+  incoming: MessageBuffer,
+): Promise<ConversationStep<Accepted> | undefined> {
+  const body = nextBody(exchange, incoming)
+  return body === undefined ? undefined : receiveOnce(exchange, body)
 }
 
 /** The body of the next message, once all of it is there. */
@@ -90,14 +102,14 @@ function truncated(size: number): SilentProtocolViolationError {
   )
 }
 
-async function guarded<Accepted>(
-  run: () => Promise<ConversationStep<Accepted>>,
-): Promise<ConversationStep<Accepted>> {
+async function guarded<Step>(
+  run: () => Promise<Step>,
+): Promise<Step | { kind: 'refused'; send: Buffer; error: ReportError }> {
   try {
     return await run()
   } catch (error) {
     if (error instanceof ReportError) {
-      return { kind: 'refused', error }
+      return { kind: 'refused', send: NOTHING, error }
     }
     throw error
   }

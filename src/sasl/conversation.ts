@@ -6,15 +6,19 @@
 import { Buffer } from 'node:buffer'
 import type { ReportError } from '../errors.ts'
 
-/** What to do after some bytes of the client. `send` goes to the client first. */
-export type ConversationStep<Accepted> =
-  | { readonly kind: 'continue'; readonly send: Buffer }
+/** What to do after some bytes of the client. */
+export type ConversationStep<Accepted> = {
+  /** Goes to the client first; may be empty. */
+  readonly send: Buffer
+} & (
+  | { readonly kind: 'continue' }
   /** The client is in; no AuthenticationOk has been sent. `unread` came behind its last message. */
   | { readonly kind: 'accepted'; readonly accepted: Accepted; readonly unread: Buffer }
   /** Tell the client `error` as its audience says, log it, close. */
   | { readonly kind: 'refused'; readonly error: ReportError }
   /** The client only asked for the discovery document: tell it `error`, log nothing, close. */
   | { readonly kind: 'abandoned'; readonly error: ReportError }
+)
 
 /** One client's login. */
 export interface Conversation<Accepted> {
@@ -29,4 +33,5 @@ export interface Conversation<Accepted> {
   end(): Promise<ConversationStep<Accepted> | undefined>
 }
 
-export const CONTINUE: ConversationStep<never> = { kind: 'continue', send: Buffer.alloc(0) }
+/** For steps that say nothing. */
+export const NOTHING: Buffer = Buffer.alloc(0)

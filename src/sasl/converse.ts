@@ -20,14 +20,14 @@ export type ConversationEnd<Accepted> =
   | Exclude<ConversationStep<Accepted>, { kind: 'continue' }>
   | { readonly kind: 'gone' }
 
-/** Runs a conversation to its end. The last step's `error` has not been sent. */
+/** Runs a conversation to its end. An `error` has not been sent. */
 export async function converse<Accepted>(
   conversation: Conversation<Accepted>,
   peer: ConversationPeer,
 ): Promise<ConversationEnd<Accepted>> {
   let step = await conversation.start()
+  peer.write(step.send)
   while (step.kind === 'continue') {
-    peer.write(step.send)
     const chunk = await peer.read()
     const push = (): Promise<ConversationStep<Accepted> | undefined> =>
       chunk === undefined ? conversation.end() : conversation.push(chunk)
@@ -37,6 +37,7 @@ export async function converse<Accepted>(
       return { kind: 'gone' }
     }
     step = next
+    peer.write(step.send)
   }
   return step
 }

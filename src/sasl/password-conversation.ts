@@ -4,12 +4,11 @@
  *
  * @module
  */
-import { Buffer } from 'node:buffer'
 import { PasswordAuthenticationError, ProtocolViolationError, type ReportError } from '../errors.ts'
 import { authenticationCleartextPassword } from '../protocol/backend-messages.ts'
 import { authConversation } from './auth-messages.ts'
 import { parseBearerToken } from './bearer-token.ts'
-import type { Conversation } from './conversation.ts'
+import { type Conversation, NOTHING } from './conversation.ts'
 import type { Decider } from './mechanism.ts'
 
 /** Asks for a cleartext password and takes it as the bearer token. */
@@ -33,12 +32,12 @@ export function passwordConversation<Accepted>(
       }
       const bearer = parseBearerToken(body.toString('latin1', 0, body.length - 1))
       if (bearer.kind === 'malformed') {
-        return { kind: 'refused', error: decider.malformed(bearer.detail) }
+        return { kind: 'refused', send: NOTHING, error: decider.malformed(bearer.detail) }
       }
       const decision = await decider.decide(bearer.token)
       return decision.authorized === true
-        ? { kind: 'accepted', accepted: decision.accepted, unread: Buffer.alloc(0) }
-        : { kind: 'refused', error: decision.refused }
+        ? { kind: 'accepted', send: NOTHING, accepted: decision.accepted, unread: NOTHING }
+        : { kind: 'refused', send: NOTHING, error: decision.refused }
     },
   })
 }

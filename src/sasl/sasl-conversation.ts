@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import { OAuthAuthenticationError, ProtocolViolationError, type ReportError } from '../errors.ts'
 import { authenticationSASL, authenticationSASLContinue } from '../protocol/backend-messages.ts'
 import { authConversation } from './auth-messages.ts'
-import type { Conversation, ConversationStep } from './conversation.ts'
+import { type Conversation, type ConversationStep, NOTHING } from './conversation.ts'
 import type { SaslMechanism } from './mechanism.ts'
 
 export interface SaslConversationOptions<Accepted> {
@@ -78,10 +78,10 @@ function toConversationStep<Accepted>(
     case 'continue':
       return { kind: 'continue', send: authenticationSASLContinue(step.challenge) }
     case 'success':
-      return { kind: 'accepted', accepted: step.accepted, unread: Buffer.alloc(0) }
+      return { kind: 'accepted', send: NOTHING, accepted: step.accepted, unread: NOTHING }
     case 'failure':
-      return { kind: 'refused', error: step.refused }
+      return { kind: 'refused', send: NOTHING, error: step.refused }
     case 'abandoned':
-      return { kind: 'abandoned', error: new OAuthAuthenticationError(user) }
+      return { kind: 'abandoned', send: NOTHING, error: new OAuthAuthenticationError(user) }
   }
 }
