@@ -36,7 +36,8 @@ export function createServerTls(options: ServerTlsOptions): ServerTls {
       cert: options.cert,
       key: options.key,
       minVersion: options.minVersion ?? 'TLSv1.2',
-      // No session tickets: libpq does not resume sessions, and writing them is a fifth of a handshake.
+      // No session tickets: libpq does not resume sessions, and sealing them is a fifth of a handshake.
+      // TLS 1.3 still sends two that hold nothing; no session is kept that they could resume.
       secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
       honorCipherOrder: true,
       ...(options.ca === undefined ? {} : { ca: options.ca }),
