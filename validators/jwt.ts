@@ -23,13 +23,21 @@ import {
 import { checkTokenType } from './lib/claims/token-type.ts'
 import { IssuerPolicies, type IssuerPolicy } from './lib/issuer-policies.ts'
 import { jwtSettings } from './lib/jwt-settings.ts'
+import type { JsonObject } from './lib/json.ts'
 import { parseSettings } from './lib/settings/parse-settings.ts'
 import { warnOfRelaxations } from './lib/settings/relaxations.ts'
 import { refuseDisguisedNames } from './lib/token/claim-names.ts'
-import { checkHeader } from './lib/token/header.ts'
+import type { TokenHeader } from './lib/token/header.ts'
 import { decodeObject, splitToken, type TokenParts } from './lib/token/parse-token.ts'
-import type { Verified } from './lib/token/verified-tokens.ts'
-import { verifySignature } from './lib/token/verify-signature.ts'
+import type { TokenDigest, Verdict } from './lib/token/verified-tokens.ts'
+import { isSignatureValid } from './lib/token/verify-signature.ts'
+
+/** A token that has been taken apart and is not believed. */
+interface TokenInHand {
+  readonly digest: TokenDigest
+  readonly parts: TokenParts
+  readonly header: TokenHeader
+}
 
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(jwtSettings, table)
@@ -45,12 +53,11 @@ const init: ValidatorInit = async (table, context) => {
       authorizationFor(request, policy.authorize.authorization)
       try {
         const parts = splitToken(request.token, policy.limits)
-        const claims = await policy.verified.claimsOf(
-          request.token,
-          policy.keys.currentGeneration(),
-          () => verify(parts, policy),
-          state.signal,
-        )
+        const header = policy.headers.read(parts.header)
+        const digest = policy.verified.digest(request.token)
+        const claims =
+          policy.verified.recall(digest, policy.keys.currentGeneration()) ??
+          (await prove({ digest, parts, header }, policy, state.signal))
         return authorize(claims, request, policy.authorize)
       } catch (error) {
         return refusalOf(error)
@@ -61,23 +68,36 @@ const init: ValidatorInit = async (table, context) => {
   })
 }
 
-/** What is cheap comes first; nothing is believed before the last line. */
-async function verify(parts: TokenParts, policy: IssuerPolicy): Promise<Verified> {
-  const header = decodeObject(parts.header, 'header', policy.limits)
-  refuseDisguisedNames(header, policy.guardedNames)
-  const { alg, kid, typ } = checkHeader(header, policy.header)
-
+/** What is cheap comes first; nothing is believed before the signature is. */
+async function prove(
+  { digest, parts, header }: TokenInHand,
+  policy: IssuerPolicy,
+  signal: AbortSignal,
+): Promise<JsonObject> {
   const claims = decodeObject(parts.payload, 'payload', policy.limits)
   refuseDisguisedNames(claims, policy.guardedNames)
   checkIssuer(claims, policy.issuer)
-  checkTokenType(typ, claims, policy.tokenType)
+  checkTokenType(header.typ, claims, policy.tokenType)
   checkRequiredClaims(claims, policy.requiredClaims)
   checkTimes(claims, policy.authorize.times)
   checkAudience(claims, policy.audience)
 
-  const { key, generation } = await policy.keys.keyFor({ alg, kid })
-  await verifySignature(parts, alg, key)
-  return { claims, generation, bytes: parts.payload.length }
+  const unproven = { digest, claims, bytes: parts.payload.length }
+  await policy.verified.prove(unproven, () => checkSignature(parts, header, policy), signal)
+  return claims
+}
+
+async function checkSignature(
+  parts: TokenParts,
+  header: TokenHeader,
+  policy: IssuerPolicy,
+): Promise<Verdict> {
+  const { key, generation } = await policy.keys.keyFor(header)
+  const valid = await isSignatureValid(parts, header.alg, key)
+  if (valid) {
+    policy.headers.learn(parts.header, header)
+  }
+  return { valid, generation }
 }
 
 export default init

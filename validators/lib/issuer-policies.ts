@@ -18,7 +18,7 @@ import type { KeyRingLease } from './keys/shared-key-rings.ts'
 import { Fault } from './refusal.ts'
 import { SettingsError } from './settings/parse-settings.ts'
 import { guardedNames } from './token/claim-names.ts'
-import type { HeaderPolicy } from './token/header.ts'
+import { KnownHeaders } from './token/known-headers.ts'
 import type { TokenLimits } from './token/parse-token.ts'
 import { VerifiedTokens } from './token/verified-tokens.ts'
 
@@ -27,7 +27,7 @@ export interface IssuerPolicy {
   readonly keys: KeyRing
   readonly verified: VerifiedTokens
   readonly limits: TokenLimits
-  readonly header: HeaderPolicy
+  readonly headers: KnownHeaders
   readonly tokenType: TokenTypePolicy
   readonly requiredClaims: readonly ClaimPath[]
   readonly audience: AudiencePolicy
@@ -124,15 +124,17 @@ export class IssuerPolicies implements AsyncDisposable {
 function compile(settings: JwtSettings, issuer: string): Omit<IssuerPolicy, 'keys'> {
   const { token_cache: cache, token_type: type } = settings
   const rfc9068 = settings.profile === 'rfc9068' ? [['sub'], ['jti'], ['client_id']] : []
+  const guarded = settings.allow_claim_collisions ? undefined : guardedNames(claimsInUse(settings))
+  const header = {
+    algorithms: new Set(settings.algorithms),
+    allowUntrustedKeyHeaders: settings.allow_untrusted_key_headers,
+    maxKid: settings.limits.kid,
+  }
   return {
     issuer,
     verified: new VerifiedTokens({ entries: cache.entries, bytes: cache.bytes, ttlMs: cache.ttl }),
     limits: settings.limits,
-    header: {
-      algorithms: new Set(settings.algorithms),
-      allowUntrustedKeyHeaders: settings.allow_untrusted_key_headers,
-      maxKid: settings.limits.kid,
-    },
+    headers: new KnownHeaders(header, settings.limits, guarded),
     tokenType: {
       typ: new Set(type.typ),
       marker: type.marker,
@@ -140,7 +142,7 @@ function compile(settings: JwtSettings, issuer: string): Omit<IssuerPolicy, 'key
     },
     requiredClaims: [...rfc9068, ...settings.required_claims],
     audience: { audiences: new Set(settings.audiences), match: settings.audience_match },
-    guardedNames: settings.allow_claim_collisions ? undefined : guardedNames(claimsInUse(settings)),
+    guardedNames: guarded,
     authorize: authorizePolicy(settings, issuer),
   }
 }

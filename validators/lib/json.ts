@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { isUtf8 } from 'node:buffer'
+import { ErrorWithoutStack, withoutStacks } from './errors-without-stack.ts'
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | JsonObject
 export interface JsonObject {
@@ -23,20 +25,15 @@ export interface JsonLimits {
 }
 
 /** What is wrong with a text: not the JSON that was asked for, or too much of it. */
-export class JsonError extends Error {
+export class JsonError extends ErrorWithoutStack {
   override readonly name = 'JsonError'
   readonly kind: 'malformed' | 'limit_exceeded'
 
   constructor(kind: 'malformed' | 'limit_exceeded', message: string) {
-    const limit = Error.stackTraceLimit
-    Error.stackTraceLimit = 0
     super(message)
-    Error.stackTraceLimit = limit
     this.kind = kind
   }
 }
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * Parses bytes that must be one JSON object in UTF-8, without a byte order mark, without a duplicate
@@ -44,8 +41,11 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  *
  * @throws {JsonError} whose message never quotes the input
  */
-export function parseJsonObject(bytes: Uint8Array, limits: JsonLimits): JsonObject {
-  const text = decodeUtf8(bytes)
+export function parseJsonObject(bytes: Buffer, limits: JsonLimits): JsonObject {
+  if (!beginsWithBrace(bytes) || !isUtf8(bytes)) {
+    throw new JsonError('malformed', 'not a JSON object in UTF-8')
+  }
+  const text = bytes.toString('utf8')
   const members = countMembers(text, limits)
   const value = parse(text)
   if (!isJsonObject(value)) {
@@ -69,17 +69,18 @@ export function member(object: JsonObject, name: string): JsonValue | undefined 
   return Object.hasOwn(object, name) ? object[name] : undefined
 }
 
-function decodeUtf8(bytes: Uint8Array): string {
-  try {
-    return utf8.decode(bytes)
-  } catch {
-    throw new JsonError('malformed', 'not UTF-8')
+/** Noise ends here, and so does a byte order mark. */
+function beginsWithBrace(bytes: Buffer): boolean {
+  let at = 0
+  while (bytes[at] === 0x20 || bytes[at] === 0x0a || bytes[at] === 0x0d || bytes[at] === 0x09) {
+    at += 1
   }
+  return bytes[at] === 0x7b
 }
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text)
+    return withoutStacks(() => JSON.parse(text) as unknown)
   } catch {
     // JSON.parse quotes the input in its message.
     throw new JsonError('malformed', 'not JSON')

@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { ErrorWithoutStack } from './errors-without-stack.ts'
 
 /** Why a token was refused. The words are stable; `docs/reference/errors.md` explains each. */
 export type DenyCode =
@@ -52,18 +53,14 @@ export type FaultCode =
 /**
  * The token is not good enough.
  *
- * It has no stack: a flood of bad tokens must cost as little as possible. `message` goes to the log,
- * so it never holds a value from the token.
+ * `message` goes to the log, so it never holds a value from the token.
  */
-export class Refusal extends Error {
+export class Refusal extends ErrorWithoutStack {
   override readonly name = 'Refusal'
   readonly code: DenyCode
 
   constructor(code: DenyCode, detail: string) {
-    const limit = Error.stackTraceLimit
-    Error.stackTraceLimit = 0
     super(detail)
-    Error.stackTraceLimit = limit
     this.code = code
   }
 }

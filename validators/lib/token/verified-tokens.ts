@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { createHmac, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { abortable } from '../abortable.ts'
 import { CLOCK } from '../clock.ts'
 import type { JsonObject } from '../json.ts'
@@ -22,17 +22,29 @@ export interface VerifiedTokensOptions {
   readonly ttlMs: number
 }
 
-/** What a verification found. */
-export interface Verified {
+interface Entry {
   readonly claims: JsonObject
-  /** Of the keys, see `KeyRing.generation`. */
   readonly generation: number
-  /** Size of what is kept. */
+  readonly bytes: number
+  readonly until: number
+}
+
+/** A token's name here: nobody can get the token back from it, or try tokens on it. */
+export type TokenDigest = string
+
+/** What is remembered once its signature is proven. */
+export interface Unproven {
+  readonly digest: TokenDigest
+  readonly claims: JsonObject
+  /** Size of the claims as text. */
   readonly bytes: number
 }
 
-interface Entry extends Verified {
-  readonly until: number
+/** What a signature check found. */
+export interface Verdict {
+  readonly valid: boolean
+  /** Of the keys it was checked with, see `KeyRing.currentGeneration`. */
+  readonly generation: number
 }
 
 // A client that tries the same forged token in a loop pays for one verification in this time.
@@ -41,29 +53,29 @@ const BAD_ENTRIES = 1_024
 
 export class VerifiedTokens {
   readonly #options: VerifiedTokensOptions
-  readonly #key = randomBytes(32)
+  // Hashed in front of the token, so that nobody who sees a digest can try tokens on it. An HMAC would
+  // also stop a digest from being extended, and takes twice as long; digests never leave this object.
+  readonly #key = randomBytes(32).toString('hex')
   readonly #entries = new Map<string, Entry>()
   readonly #bad = new Map<string, { readonly generation: number; readonly until: number }>()
-  readonly #underWay = new Map<string, Promise<Verified>>()
+  readonly #underWay = new Map<TokenDigest, Promise<void>>()
   #bytes = 0
 
   constructor(options: VerifiedTokensOptions) {
     this.#options = options
   }
 
+  digest(token: string): TokenDigest {
+    return hash('sha256', this.#key + token, 'base64')
+  }
+
   /**
-   * The claims of a token: remembered, or from `verify`, which runs once for all who ask meanwhile.
+   * The claims of a token that was verified with the keys of this generation, or undefined.
    *
    * @param generation - of the keys now; undefined while there are none that count
-   * @param signal - ends the waiting of this caller, not the verification
+   * @throws {Refusal} `bad_signature` where it was found to be bad a moment ago
    */
-  claimsOf(
-    token: string,
-    generation: number | undefined,
-    verify: () => Promise<Verified>,
-    signal: AbortSignal,
-  ): JsonObject | Promise<JsonObject> {
-    const digest = this.#digest(token)
+  recall(digest: TokenDigest, generation: number | undefined): JsonObject | undefined {
     const known = this.#entries.get(digest)
     if (known !== undefined) {
       if (known.generation === generation && CLOCK.monotonicMs() < known.until) {
@@ -71,68 +83,55 @@ export class VerifiedTokens {
       }
       this.#forget(digest, known)
     }
-    this.#refuseKnownBad(digest, generation)
-    return this.#share(digest, generation, verify, signal)
-  }
-
-  async #share(
-    digest: string,
-    generation: number | undefined,
-    verify: () => Promise<Verified>,
-    signal: AbortSignal,
-  ): Promise<JsonObject> {
-    let verification = this.#underWay.get(digest)
-    if (verification === undefined) {
-      verification = this.#run(digest, generation, verify)
-      this.#underWay.set(digest, verification)
+    const bad = this.#bad.get(digest)
+    if (bad !== undefined && bad.generation === generation && CLOCK.monotonicMs() < bad.until) {
+      throw new Refusal('bad_signature', 'The signature is not that of the key.')
     }
-    return (await abortable(verification, signal)).claims
+    return undefined
   }
 
-  async #run(
-    digest: string,
-    generation: number | undefined,
-    verify: () => Promise<Verified>,
-  ): Promise<Verified> {
+  /**
+   * Proves a token's signature, once for all who ask meanwhile, and remembers its claims.
+   *
+   * @param verify - checks it, with whatever keys there are then
+   * @param signal - ends the waiting of this caller, not the verification
+   * @throws {Refusal} `bad_signature`
+   */
+  async prove(token: Unproven, verify: () => Promise<Verdict>, signal: AbortSignal): Promise<void> {
+    let proof = this.#underWay.get(token.digest)
+    if (proof === undefined) {
+      proof = this.#run(token, verify)
+      this.#underWay.set(token.digest, proof)
+    }
+    await abortable(proof, signal)
+  }
+
+  async #run(token: Unproven, verify: () => Promise<Verdict>): Promise<void> {
     try {
-      const verified = await verify()
-      this.#remember(digest, verified)
-      return verified
-    } catch (error) {
-      if (error instanceof Refusal && error.code === 'bad_signature' && generation !== undefined) {
-        this.#rememberBad(digest, generation)
+      const { valid, generation } = await verify()
+      if (!valid) {
+        this.#rememberBad(token.digest, generation)
+        throw new Refusal('bad_signature', 'The signature is not that of the key.')
       }
-      throw error
+      this.#remember(token, generation)
     } finally {
-      this.#underWay.delete(digest)
+      this.#underWay.delete(token.digest)
     }
   }
 
-  #remember(digest: string, verified: Verified): void {
-    const { entries, bytes, ttlMs } = this.#options
-    this.#entries.set(digest, { ...verified, until: CLOCK.monotonicMs() + ttlMs })
-    this.#bytes += verified.bytes
+  #remember({ digest, claims, bytes }: Unproven, generation: number): void {
+    const { entries, bytes: maxBytes, ttlMs } = this.#options
+    this.#entries.set(digest, { claims, bytes, generation, until: CLOCK.monotonicMs() + ttlMs })
+    this.#bytes += bytes
     for (const [oldest, entry] of this.#entries) {
-      if (this.#entries.size <= entries && this.#bytes <= bytes) {
+      if (this.#entries.size <= entries && this.#bytes <= maxBytes) {
         break
       }
       this.#forget(oldest, entry)
     }
   }
 
-  #forget(digest: string, entry: Entry): void {
-    this.#entries.delete(digest)
-    this.#bytes -= entry.bytes
-  }
-
-  #refuseKnownBad(digest: string, generation: number | undefined): void {
-    const bad = this.#bad.get(digest)
-    if (bad !== undefined && bad.generation === generation && CLOCK.monotonicMs() < bad.until) {
-      throw new Refusal('bad_signature', 'The signature is not that of the key.')
-    }
-  }
-
-  #rememberBad(digest: string, generation: number): void {
+  #rememberBad(digest: TokenDigest, generation: number): void {
     this.#bad.delete(digest)
     this.#bad.set(digest, { generation, until: CLOCK.monotonicMs() + BAD_MS })
     const oldest = this.#bad.size > BAD_ENTRIES ? this.#bad.keys().next().value : undefined
@@ -141,7 +140,8 @@ export class VerifiedTokens {
     }
   }
 
-  #digest(token: string): string {
-    return createHmac('sha256', this.#key).update(token, 'latin1').digest('base64')
+  #forget(digest: TokenDigest, entry: Entry): void {
+    this.#entries.delete(digest)
+    this.#bytes -= entry.bytes
   }
 }

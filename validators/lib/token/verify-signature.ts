@@ -7,24 +7,24 @@
 import { errors, flattenedVerify } from 'jose'
 import type { Algorithm } from '../keys/algorithms.ts'
 import type { VerificationKey } from '../keys/admit-keys.ts'
-import { Refusal } from '../refusal.ts'
 import { decodeBase64url, type TokenParts } from './parse-token.ts'
 
-/** @throws {Refusal} `bad_signature`, or `malformed` for a second spelling of a signature */
-export async function verifySignature(
+/** @throws {Refusal} `malformed` for a second spelling of a signature */
+export async function isSignatureValid(
   parts: TokenParts,
   alg: Algorithm,
   key: VerificationKey,
-): Promise<void> {
+): Promise<boolean> {
   decodeBase64url(parts.signature, 'signature')
   const { header, payload, signature } = parts
   try {
     await flattenedVerify({ protected: header, payload, signature }, await key.importFor(alg), {
       algorithms: [alg],
     })
+    return true
   } catch (error) {
-    if (error instanceof errors.JOSEError) {
-      throw new Refusal('bad_signature', 'The signature is not that of the key.')
+    if (error instanceof errors.JWSSignatureVerificationFailed) {
+      return false
     }
     throw error
   }
