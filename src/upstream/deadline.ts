@@ -31,14 +31,17 @@ export async function withDeadline<T>(
 
 /** The promise, or the signal's reason if that comes first. The work behind it goes on. */
 export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
   let abort = (): void => {}
   const aborted = new Promise<never>((_resolve, reject) => {
     abort = () => reject(signal.reason as Error)
     signal.addEventListener('abort', abort, { once: true })
   })
+  if (signal.aborted) {
+    abort()
+  }
   try {
-    return await Promise.race([promise, aborted])
+    // The race also handles what the loser does later.
+    return await Promise.race([aborted, promise])
   } finally {
     signal.removeEventListener('abort', abort)
   }
