@@ -73,7 +73,20 @@ export async function loadValidator(
   options: LoadValidatorOptions,
 ): Promise<LoadedValidator> {
   const source = await resolveValidatorName(name, options.baseDirectory)
-  const namespace = await importModule(name, source, options)
+  return instantiateValidator(name, await importModule(name, source, options), options)
+}
+
+/**
+ * Initialises and checks a module that is imported already.
+ *
+ * @param namespace - what `import()` gave.
+ * @throws ValidatorLoadError for whatever is wrong with the module.
+ */
+export async function instantiateValidator(
+  name: string,
+  namespace: object,
+  options: LoadValidatorOptions,
+): Promise<LoadedValidator> {
   const exported = mainExport(name, namespace)
   const work = newWork(options.limits ?? {})
   if (typeof exported !== 'function') {
