@@ -3,6 +3,15 @@
  *
  * @packageDocumentation
  */
+export { type DriverOAuthOptions, pgOAuth } from './adapters/pg.ts'
+export { type PostgresTarget, postgresOAuth } from './adapters/postgres.ts'
+export {
+  type ConnectOAuthOptions,
+  type OAuthConnection,
+  type ServerGreeting,
+  connectOAuth,
+} from './connect/connect-oauth.ts'
+export type { OAuthLoginOptions, OAuthTlsOptions } from './connect/options.ts'
 export {
   type AnyClientError,
   InsecureTransportError,
