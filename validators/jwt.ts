@@ -29,15 +29,8 @@ import { warnOfRelaxations } from './lib/settings/relaxations.ts'
 import { refuseDisguisedNames } from './lib/token/claim-names.ts'
 import type { TokenHeader } from './lib/token/header.ts'
 import { decodeObject, splitToken, type TokenParts } from './lib/token/parse-token.ts'
-import type { TokenDigest, Verdict } from './lib/token/verified-tokens.ts'
+import type { TokenDigest } from './lib/token/verified-tokens.ts'
 import { isSignatureValid } from './lib/token/verify-signature.ts'
-
-/** A token that has been taken apart and is not believed. */
-interface TokenInHand {
-  readonly digest: TokenDigest
-  readonly parts: TokenParts
-  readonly header: TokenHeader
-}
 
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(jwtSettings, table)
@@ -55,9 +48,11 @@ const init: ValidatorInit = async (table, context) => {
         const parts = splitToken(request.token, policy.limits)
         const header = policy.headers.read(parts.header)
         const digest = policy.verified.digest(request.token)
-        const claims =
-          policy.verified.recall(digest, policy.keys.currentGeneration()) ??
-          (await prove({ digest, parts, header }, policy, state.signal))
+        let claims = policy.verified.recall(digest, policy.keys.currentGeneration())
+        if (claims === undefined) {
+          claims = readClaims(parts, header, policy)
+          await prove({ digest, parts, header, claims }, policy, state.signal)
+        }
         return authorize(claims, request, policy.authorize)
       } catch (error) {
         return refusalOf(error)
@@ -68,12 +63,8 @@ const init: ValidatorInit = async (table, context) => {
   })
 }
 
-/** What is cheap comes first; nothing is believed before the signature is. */
-async function prove(
-  { digest, parts, header }: TokenInHand,
-  policy: IssuerPolicy,
-  signal: AbortSignal,
-): Promise<JsonObject> {
+/** What is cheap to refuse is refused before any cryptography. */
+function readClaims(parts: TokenParts, header: TokenHeader, policy: IssuerPolicy): JsonObject {
   const claims = decodeObject(parts.payload, 'payload', policy.limits)
   refuseDisguisedNames(claims, policy.guardedNames)
   checkIssuer(claims, policy.issuer)
@@ -81,23 +72,26 @@ async function prove(
   checkRequiredClaims(claims, policy.requiredClaims)
   checkTimes(claims, policy.authorize.times)
   checkAudience(claims, policy.audience)
-
-  const unproven = { digest, claims, bytes: parts.payload.length }
-  await policy.verified.prove(unproven, () => checkSignature(parts, header, policy), signal)
   return claims
 }
 
-async function checkSignature(
-  parts: TokenParts,
-  header: TokenHeader,
+interface UnprovenToken {
+  readonly digest: TokenDigest
+  readonly parts: TokenParts
+  readonly header: TokenHeader
+  readonly claims: JsonObject
+}
+
+/** Once this has returned, the issuer did say what the token says. */
+async function prove(
+  { digest, parts, header, claims }: UnprovenToken,
   policy: IssuerPolicy,
-): Promise<Verdict> {
-  const { key, generation } = await policy.keys.keyFor(header)
-  const valid = await isSignatureValid(parts, header.alg, key)
-  if (valid) {
-    policy.headers.learn(parts.header, header)
-  }
-  return { valid, generation }
+  signal: AbortSignal,
+): Promise<void> {
+  const { key, generation } = await policy.keys.keyFor(header, signal)
+  const unproven = { digest, claims, generation, bytes: parts.payload.length }
+  await policy.verified.prove(unproven, () => isSignatureValid(parts, header.alg, key), signal)
+  policy.headers.learn(parts.header, header)
 }
 
 export default init

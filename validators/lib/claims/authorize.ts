@@ -56,7 +56,9 @@ export function authorizationFor(
   const { authorization, role_claim: claim } = request.options
   const mode = authorization ?? (claim === undefined ? policy.mode : 'role_claim')
   refuseHalfConfiguredDelegation(mode, request.delegateIdentMapping)
-  return { ...policy, mode, claim: claim ?? policy.claim }
+  return mode === policy.mode && claim === undefined
+    ? policy
+    : { ...policy, mode, claim: claim ?? policy.claim }
 }
 
 /**

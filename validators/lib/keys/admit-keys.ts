@@ -5,8 +5,6 @@
  * @module
  */
 import { createPublicKey, type KeyObject } from 'node:crypto'
-import type { CryptoKey, JWK } from 'jose'
-import { importJWK } from 'jose'
 import { isJsonObject, type JsonObject, member } from '../json.ts'
 import { type Algorithm, algorithmsOfKey, isAlgorithm } from './algorithms.ts'
 import { hasRocaFingerprint } from './roca.ts'
@@ -26,8 +24,7 @@ export interface VerificationKey {
   readonly kid: string | undefined
   /** With which of the policy's algorithms. */
   readonly algorithms: readonly Algorithm[]
-  /** The key for one of them, imported once. */
-  readonly importFor: (algorithm: Algorithm) => Promise<CryptoKey>
+  readonly key: KeyObject
 }
 
 export interface AdmittedKeys {
@@ -107,11 +104,12 @@ function judge(jwk: unknown, policy: KeyPolicy): Verdict {
   if (algorithms.length === 0) {
     return { kind: 'unusable' }
   }
-  const weakness = weaknessOf(jwk, policy)
-  if (weakness !== undefined) {
-    return { kind: 'rejected', alarm: weakness }
+  const key = importPublicKey(jwk)
+  const weakness = key === undefined ? 'is not a valid public key' : weaknessOf(key, policy)
+  if (key === undefined || weakness !== undefined) {
+    return { kind: 'rejected', alarm: weakness ?? '' }
   }
-  return { kind: 'admitted', key: { kid, algorithms, importFor: importer(jwk) } }
+  return { kind: 'admitted', key: { kid, algorithms, key } }
 }
 
 /** RFC 7517 §4.2, §4.3: both may be absent; what is there must allow checking signatures. */
@@ -143,14 +141,16 @@ function same(own: unknown, algorithm: Algorithm): boolean {
   return isAlgorithm(canonical) && canonical === (algorithm === 'Ed25519' ? 'EdDSA' : algorithm)
 }
 
-function weaknessOf(jwk: JsonObject, policy: KeyPolicy): string | undefined {
-  let key: KeyObject
+/** OpenSSL refuses a point that is not on its curve, and wrong lengths of x and y. */
+function importPublicKey(jwk: JsonObject): KeyObject | undefined {
   try {
-    // OpenSSL refuses a point that is not on its curve here, and wrong lengths of x and y.
-    key = createPublicKey({ key: { ...jwk }, format: 'jwk' })
+    return createPublicKey({ key: { ...jwk }, format: 'jwk' })
   } catch {
-    return 'is not a valid public key'
+    return undefined
   }
+}
+
+function weaknessOf(key: KeyObject, policy: KeyPolicy): string | undefined {
   if (key.asymmetricKeyType !== 'rsa') {
     return undefined
   }
@@ -165,29 +165,6 @@ function weaknessOf(jwk: JsonObject, policy: KeyPolicy): string | undefined {
   return hasRocaFingerprint(key.export({ format: 'jwk' }).n ?? '')
     ? 'has the ROCA weakness'
     : undefined
-}
-
-function importer(jwk: JsonObject): VerificationKey['importFor'] {
-  const imported = new Map<Algorithm, Promise<CryptoKey>>()
-  return (algorithm) => {
-    let key = imported.get(algorithm)
-    if (key === undefined) {
-      key = importPublic(jwk, algorithm)
-      imported.set(algorithm, key)
-    }
-    return key
-  }
-}
-
-async function importPublic(jwk: JsonObject, algorithm: Algorithm): Promise<CryptoKey> {
-  // `use`, `key_ops` and `alg` were judged above; what is left is the key itself.
-  const { kty, crv, x, y, n, e } = jwk
-  const bare = { kty, crv, x, y, n, e } as JWK
-  const key = await importJWK(bare, algorithm)
-  if (key instanceof Uint8Array) {
-    throw new TypeError('a symmetric key')
-  }
-  return key
 }
 
 function duplicates(keys: readonly VerificationKey[]): string[] {

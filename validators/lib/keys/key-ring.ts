@@ -8,6 +8,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { ValidatorLog } from 'pgbearer/validator'
+import { abortable } from '../abortable.ts'
 import { CLOCK } from '../clock.ts'
 import { Fault, Refusal } from '../refusal.ts'
 import { type AdmittedKeys, admitKeys, type KeyPolicy, type VerificationKey } from './admit-keys.ts'
@@ -83,7 +84,7 @@ export class KeyRing implements AsyncDisposable {
   /** Fetches the keys if there are none; throws what went wrong. */
   async prefetch(): Promise<void> {
     if (this.#held === undefined) {
-      await this.#wait()
+      await this.#wait(this.#closing.signal)
     }
   }
 
@@ -112,18 +113,18 @@ export class KeyRing implements AsyncDisposable {
 
   /**
    * The key for a token. Where the key id is unknown the keys are fetched again, within the same
-   * login, if that was not done a moment ago. Takes at most as long as the source does.
+   * login, if that was not done a moment ago.
    *
    * @throws {Refusal} `no_matching_key`, `ambiguous_key` or `key_rejected`
    * @throws {Fault} `provider_unavailable` and the like, where there are no keys to look in
    */
-  async keyFor(header: KeyName): Promise<FoundKey> {
-    const found = this.#find(await this.#current(), header)
+  async keyFor(header: KeyName, signal: AbortSignal): Promise<FoundKey> {
+    const found = this.#find(await this.#current(signal), header)
     if (found !== undefined) {
       return found
     }
-    await this.#lookForNewKey(String(header.kid))
-    const second = this.#find(await this.#current(), header)
+    await this.#lookForNewKey(String(header.kid), signal)
+    const second = this.#find(await this.#current(signal), header)
     if (second === undefined) {
       this.#unknown.remember(String(header.kid))
       throw new Refusal('no_matching_key', 'No key of the issuer has the key id of the token.')
@@ -143,9 +144,9 @@ export class KeyRing implements AsyncDisposable {
   }
 
   /** The keys; waits for them only if there are none. */
-  async #current(): Promise<AdmittedKeys> {
+  async #current(signal: AbortSignal): Promise<AdmittedKeys> {
     if (this.currentGeneration() === undefined) {
-      await this.#wait()
+      await this.#wait(signal)
     }
     if (this.#held === undefined) {
       throw new Fault('internal', 'a key set was loaded and is not there')
@@ -161,7 +162,7 @@ export class KeyRing implements AsyncDisposable {
    * One fetch at a time may be caused by a key id nobody knows, and few in a row: tokens with random
    * key ids cost nothing to make. A fetch that is under way anyway is waited for.
    */
-  async #lookForNewKey(kid: string): Promise<void> {
+  async #lookForNewKey(kid: string, signal: AbortSignal): Promise<void> {
     const never = this.#source.refresh === 'never'
     const refused = (): Refusal =>
       new Refusal('no_matching_key', 'No key of the issuer has the key id of the token.')
@@ -174,13 +175,13 @@ export class KeyRing implements AsyncDisposable {
     if (!mayFetch) {
       throw refused()
     }
-    await this.#wait().catch((error: unknown) => {
+    await this.#wait(signal).catch((error: unknown) => {
       // The old keys are still good, and the token's is not among them.
       throw this.currentGeneration() === undefined ? error : refused()
     })
   }
 
-  async #wait(): Promise<void> {
+  async #wait(signal: AbortSignal): Promise<void> {
     if (this.#loading === undefined && CLOCK.monotonicMs() < this.#retryAt) {
       throw this.#lastFault ?? new Fault('provider_unavailable', 'the last attempt failed')
     }
@@ -189,7 +190,7 @@ export class KeyRing implements AsyncDisposable {
     }
     this.#waiters += 1
     try {
-      await this.#load()
+      await abortable(this.#load(), signal)
     } finally {
       this.#waiters -= 1
     }

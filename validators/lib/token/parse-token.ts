@@ -27,6 +27,8 @@ export interface TokenParts {
   readonly header: string
   readonly payload: string
   readonly signature: string
+  /** What the signature is about: header, dot and payload. */
+  readonly signed: string
 }
 
 /**
@@ -50,6 +52,7 @@ export function splitToken(token: string, limits: TokenLimits): TokenParts {
     header: token.slice(0, first),
     payload: token.slice(first + 1, second),
     signature: token.slice(second + 1),
+    signed: token.slice(0, second),
   }
 }
 

@@ -38,12 +38,7 @@ export interface Unproven {
   readonly claims: JsonObject
   /** Size of the claims as text. */
   readonly bytes: number
-}
-
-/** What a signature check found. */
-export interface Verdict {
-  readonly valid: boolean
-  /** Of the keys it was checked with, see `KeyRing.currentGeneration`. */
+  /** Of the keys that the signature is checked with, see `KeyRing.currentGeneration`. */
   readonly generation: number
 }
 
@@ -85,7 +80,7 @@ export class VerifiedTokens {
     }
     const bad = this.#bad.get(digest)
     if (bad !== undefined && bad.generation === generation && CLOCK.monotonicMs() < bad.until) {
-      throw new Refusal('bad_signature', 'The signature is not that of the key.')
+      throw badSignature()
     }
     return undefined
   }
@@ -93,33 +88,45 @@ export class VerifiedTokens {
   /**
    * Proves a token's signature, once for all who ask meanwhile, and remembers its claims.
    *
-   * @param verify - checks it, with whatever keys there are then
+   * @param verify - checks it
    * @param signal - ends the waiting of this caller, not the verification
    * @throws {Refusal} `bad_signature`
    */
-  async prove(token: Unproven, verify: () => Promise<Verdict>, signal: AbortSignal): Promise<void> {
-    let proof = this.#underWay.get(token.digest)
-    if (proof === undefined) {
-      proof = this.#run(token, verify)
-      this.#underWay.set(token.digest, proof)
+  async prove(
+    token: Unproven,
+    verify: () => boolean | Promise<boolean>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const underWay = this.#underWay.get(token.digest)
+    if (underWay !== undefined) {
+      await abortable(underWay, signal)
+      return
     }
+    // Somebody else with the same token may have been here between this caller's look and now.
+    if (this.recall(token.digest, token.generation) !== undefined) {
+      return
+    }
+    const valid = verify()
+    if (typeof valid === 'boolean') {
+      this.#conclude(token, valid)
+      return
+    }
+    const proof = valid
+      .then((valid) => this.#conclude(token, valid))
+      .finally(() => this.#underWay.delete(token.digest))
+    this.#underWay.set(token.digest, proof)
     await abortable(proof, signal)
   }
 
-  async #run(token: Unproven, verify: () => Promise<Verdict>): Promise<void> {
-    try {
-      const { valid, generation } = await verify()
-      if (!valid) {
-        this.#rememberBad(token.digest, generation)
-        throw new Refusal('bad_signature', 'The signature is not that of the key.')
-      }
-      this.#remember(token, generation)
-    } finally {
-      this.#underWay.delete(token.digest)
+  #conclude(token: Unproven, valid: boolean): void {
+    if (!valid) {
+      this.#rememberBad(token.digest, token.generation)
+      throw badSignature()
     }
+    this.#remember(token)
   }
 
-  #remember({ digest, claims, bytes }: Unproven, generation: number): void {
+  #remember({ digest, claims, bytes, generation }: Unproven): void {
     const { entries, bytes: maxBytes, ttlMs } = this.#options
     this.#entries.set(digest, { claims, bytes, generation, until: CLOCK.monotonicMs() + ttlMs })
     this.#bytes += bytes
@@ -144,4 +151,8 @@ export class VerifiedTokens {
     this.#entries.delete(digest)
     this.#bytes -= entry.bytes
   }
+}
+
+function badSignature(): Refusal {
+  return new Refusal('bad_signature', 'The signature is not that of the key.')
 }
