@@ -27,7 +27,7 @@ export function passwordConversation<Accepted>(
     start: async () => ({ kind: 'continue', send: authenticationCleartextPassword() }),
     receive: async (body) => {
       await decider.begin()
-      if (body.indexOf(0) !== body.length - 1) {
+      if (body.length === 0 || body.indexOf(0) !== body.length - 1) {
         throw new ProtocolViolationError('invalid password packet size')
       }
       const bearer = parseBearerToken(body.toString('latin1', 0, body.length - 1))
