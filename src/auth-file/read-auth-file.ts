@@ -108,9 +108,11 @@ class AuthFileReader {
       this.#contents.set(path, content)
       return content
     } catch (error) {
-      // Differs from PostgreSQL: it logs this and goes on without the file; we refuse.
+      // PostgreSQL logs this and goes on as if the file were empty, and so do its views. Differs from
+      // PostgreSQL: here it is an error like any other, and the rules are refused.
       const { sqlState, text } = systemErrorReport(error)
-      return this.#fail({ file, line: 1 }, `could not read file "${file}": ${text}`, { sqlState })
+      this.#fail({ file, line: 1 }, `could not read file "${file}": ${text}`, { sqlState })
+      return '' as ByteString
     } finally {
       open.close()
     }

@@ -6,7 +6,6 @@
  */
 import { isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
-import ipaddr from 'ipaddr.js'
 
 /** An address as unsigned 32-bit words, most significant first: one for IPv4, four for IPv6. */
 export interface IpAddress {
@@ -50,7 +49,7 @@ function parseIpv6(text: string): IpAddress | undefined {
   if (!isIPv6(address)) {
     return undefined
   }
-  const words = bytesToWords(ipaddr.IPv6.parse(address).toByteArray())
+  const words = ipv6Words(address)
   if (percent !== -1 && !isScope(text.slice(percent + 1), words[0] ?? 0)) {
     return undefined
   }
@@ -68,13 +67,22 @@ function isScope(scope: string, firstWord: number): boolean {
   return /^[0-9]+$/.test(scope) && Number(scope) <= 0xffff_ffff
 }
 
-function bytesToWords(bytes: readonly number[]): number[] {
-  const words: number[] = []
-  for (let at = 0; at < bytes.length; at += 4) {
-    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(at, at + 4)
-    words.push(((a << 24) | (b << 16) | (c << 8) | d) >>> 0)
-  }
-  return words
+// The text is known to be an address. (ipaddr.js would read ::1.2.3.4 as ::ffff:1.2.3.4.)
+function ipv6Words(text: string): number[] {
+  const [head = [], tail = []] = text.split('::').map(ipv6Groups)
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => 0)
+  const groups = [...head, ...zeros, ...tail]
+  return [0, 2, 4, 6].map((at) => (groups[at] ?? 0) * 0x1_0000 + (groups[at + 1] ?? 0))
+}
+
+function ipv6Groups(text: string): number[] {
+  return text.split(':').flatMap((group) => {
+    if (group.includes('.')) {
+      const [word = 0] = parseIpv4(group)?.words ?? []
+      return [word >>> 16, word & 0xffff]
+    }
+    return group === '' ? [] : [Number.parseInt(group, 16)]
+  })
 }
 
 /** The mask that `/n` means; undefined where n is not a number in range (`pg_sockaddr_cidr_mask`). */
