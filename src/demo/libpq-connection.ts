@@ -109,14 +109,14 @@ export class Connection {
     const pq = this.#pq
     // Before the first poll the socket has to be ready for writing (libpq's manual, PQconnectPoll).
     let state =
-      pq.PQstatus(this.#conn) === CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING
+      pq.PQstatus(this.#live) === CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING
     while (state !== PGRES_POLLING_OK && state !== PGRES_POLLING_FAILED && !this.#closed) {
       await this.#wait(state === PGRES_POLLING_READING ? 'read' : 'write')
-      state = pq.PQconnectPoll(this.#conn)
+      state = pq.PQconnectPoll(this.#live)
     }
     const report = this.#report()
     if (report.ok) {
-      pq.PQsetnonblocking(this.#conn, 1)
+      pq.PQsetnonblocking(this.#live, 1)
     } else {
       this.close()
     }
@@ -132,10 +132,10 @@ export class Connection {
     const pq = this.#pq
     const sent =
       parameters === undefined
-        ? pq.PQsendQuery(this.#conn, sql)
-        : pq.PQsendQueryParams(this.#conn, sql, parameters.length, null, parameters, null, null, 0)
+        ? pq.PQsendQuery(this.#live, sql)
+        : pq.PQsendQueryParams(this.#live, sql, parameters.length, null, parameters, null, null, 0)
     if (sent !== 1) {
-      return [failure(pq.PQerrorMessage(this.#conn))]
+      return [failure(pq.PQerrorMessage(this.#live))]
     }
     await this.#flush()
     const results: LibpqResult[] = []
@@ -164,8 +164,8 @@ export class Connection {
         return this.#notifications.splice(0)
       }
       await this.#wait('read')
-      if (this.#pq.PQconsumeInput(this.#conn) !== 1) {
-        throw new Error(this.#pq.PQerrorMessage(this.#conn))
+      if (this.#pq.PQconsumeInput(this.#live) !== 1) {
+        throw new Error(this.#pq.PQerrorMessage(this.#live))
       }
     }
     throw new Error('the connection was closed')
@@ -173,7 +173,7 @@ export class Connection {
 
   /** Sends a cancel request on a connection of its own. @returns libpq's error text, or an empty one. */
   async cancel(): Promise<string> {
-    const cancel = this.#pq.PQcancelCreate(this.#conn)
+    const cancel = this.#pq.PQcancelCreate(this.#live)
     const sent = await this.#pq.cancelBlocking(cancel)
     const error = sent ? '' : this.#pq.PQcancelErrorMessage(cancel)
     this.#pq.PQcancelFinish(cancel)
@@ -188,45 +188,45 @@ export class Connection {
     }
   }
 
-  async #wait(direction: 'read' | 'write' | 'both'): Promise<void> {
-    this.#check()
-    await this.#pq.waitForSocket(this.#pq.PQsocket(this.#conn), direction, SLICE_MS)
-    this.#check()
-  }
-
-  #check(): void {
+  /** The C side, as long as it is there: it may have been freed during any `await`. */
+  get #live(): bigint {
     if (this.#closed) {
       throw new Error('the connection was closed')
     }
+    return this.#conn
+  }
+
+  async #wait(direction: 'read' | 'write' | 'both'): Promise<void> {
+    await this.#pq.waitForSocket(this.#pq.PQsocket(this.#live), direction, SLICE_MS)
   }
 
   async #flush(): Promise<void> {
     const MORE = 1
-    while (this.#pq.PQflush(this.#conn) === MORE) {
+    while (this.#pq.PQflush(this.#live) === MORE) {
       await this.#wait('both')
-      this.#pq.PQconsumeInput(this.#conn)
+      this.#pq.PQconsumeInput(this.#live)
     }
   }
 
   async #nextResult(): Promise<Pointer> {
     // Once the server is gone, PQgetResult gives the error without further reading.
-    while (this.#pq.PQisBusy(this.#conn) === 1) {
+    while (this.#pq.PQisBusy(this.#live) === 1) {
       await this.#wait('read')
-      if (this.#pq.PQconsumeInput(this.#conn) !== 1) {
+      if (this.#pq.PQconsumeInput(this.#live) !== 1) {
         break
       }
     }
-    return this.#pq.PQgetResult(this.#conn)
+    return this.#pq.PQgetResult(this.#live)
   }
 
   async #copyIn(chunks: readonly Uint8Array[]): Promise<void> {
     const WOULD_BLOCK = 0
     for (const chunk of chunks) {
-      while (this.#pq.PQputCopyData(this.#conn, chunk, chunk.length) === WOULD_BLOCK) {
+      while (this.#pq.PQputCopyData(this.#live, chunk, chunk.length) === WOULD_BLOCK) {
         await this.#flush()
       }
     }
-    while (this.#pq.PQputCopyEnd(this.#conn, null) === WOULD_BLOCK) {
+    while (this.#pq.PQputCopyEnd(this.#live, null) === WOULD_BLOCK) {
       await this.#flush()
     }
     await this.#flush()
@@ -236,13 +236,13 @@ export class Connection {
     const chunks: Buffer[] = []
     for (;;) {
       const at: [Pointer] = [null]
-      const length = this.#pq.PQgetCopyData(this.#conn, at, 1)
+      const length = this.#pq.PQgetCopyData(this.#live, at, 1)
       if (length < 0) {
         return Buffer.concat(chunks)
       }
       if (length === 0) {
         await this.#wait('read')
-        this.#pq.PQconsumeInput(this.#conn)
+        this.#pq.PQconsumeInput(this.#live)
       } else {
         chunks.push(this.#pq.bytesAt(at[0], length))
         this.#pq.PQfreemem(at[0])
@@ -252,7 +252,7 @@ export class Connection {
 
   #collectNotifications(): void {
     for (;;) {
-      const notification = this.#pq.PQnotifies(this.#conn)
+      const notification = this.#pq.PQnotifies(this.#live)
       if (notification === null) {
         return
       }
@@ -263,7 +263,7 @@ export class Connection {
 
   #report(): LibpqLoginReport {
     const pq = this.#pq
-    const conn = this.#conn
+    const conn = this.#live
     const parameterStatus: Record<string, string> = {}
     for (const name of PARAMETERS) {
       const value = pq.PQparameterStatus(conn, name)

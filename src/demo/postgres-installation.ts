@@ -83,7 +83,8 @@ export async function preparePostgresInstallation(
 ): Promise<PostgresInstallation> {
   const { version, directory: native } = await findNativeTree()
   const account = await serverAccount()
-  const inPlace = account === undefined || (await othersCanRead(join(native, 'bin', 'postgres')))
+  const inPlace =
+    account === undefined || (await othersCan(READ | PASS, join(native, 'bin', 'postgres')))
   const home = inPlace ? native : await copyTree(native, join(directory, 'native'))
   const links = await makeLinks(native, home, join(directory, 'lib'))
   await giveTo(account, directory)
@@ -108,7 +109,7 @@ export async function makeServerDirectory(prefix: string): Promise<ServerDirecto
   const account = await serverAccount()
   const places = account === undefined ? [tmpdir()] : [tmpdir(), '/tmp', '/var/tmp']
   for (const place of places) {
-    if (account === undefined || (await othersCanRead(place))) {
+    if (account === undefined || (await othersCan(READ | WRITE | PASS, place))) {
       const directory = await mkdtemp(join(await realpath(place), prefix))
       await giveTo(account, directory)
       return { directory, account }
@@ -145,17 +146,20 @@ async function serverAccount(): Promise<Account | undefined> {
   return { uid: Number(fields[2]), gid: Number(fields[3]) }
 }
 
-/** Whether the mode bits let everybody read this path and pass every directory above it. */
-async function othersCanRead(path: string): Promise<boolean> {
-  const OTHERS_READ_AND_EXECUTE = 0o005
-  const OTHERS_PASS = 0o001
+// The mode bits for everybody else; on a file, PASS means to run it.
+const READ = 0o4
+const WRITE = 0o2
+const PASS = 0o1
+
+/** Whether everybody may do this with a path, and pass every directory above it. */
+async function othersCan(mode: number, path: string): Promise<boolean> {
   let place = await realpath(path)
-  if (((await stat(place)).mode & OTHERS_READ_AND_EXECUTE) !== OTHERS_READ_AND_EXECUTE) {
+  if (((await stat(place)).mode & mode) !== mode) {
     return false
   }
   while (place !== dirname(place)) {
     place = dirname(place)
-    if (((await stat(place)).mode & OTHERS_PASS) === 0) {
+    if (((await stat(place)).mode & PASS) === 0) {
       return false
     }
   }

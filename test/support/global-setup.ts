@@ -24,11 +24,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /**
- * `npm test` has built everything; somebody who runs vitest alone may not have. libpq's process
- * needs the compiled program, because Node 20 cannot run TypeScript.
+ * `npm test` has built everything; somebody who runs vitest alone may not have. What runs in a
+ * process of its own needs the compiled program, because Node 20 cannot run TypeScript.
  */
 function buildWhereStale(): void {
-  const sources = readdirSync(join(root, 'src/demo')).filter((name) => name.startsWith('libpq'))
+  const sources = readdirSync(join(root, 'src/demo')).filter((name) => name.endsWith('.ts'))
   const fresh = sources.every((name) => {
     const built = statSync(join(root, 'dist/src/demo', name.replace(/ts$/, 'js')), {
       throwIfNoEntry: false,

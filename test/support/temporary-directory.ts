@@ -1,7 +1,9 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
+
+import { keep } from '../../src/demo/keeper.ts'
 
 export interface TemporaryDirectory extends AsyncDisposable {
   readonly path: string
@@ -9,8 +11,10 @@ export interface TemporaryDirectory extends AsyncDisposable {
   write(name: string, content: string | Uint8Array, mode?: number): Promise<string>
 }
 
+/** A directory that is gone when it is disposed of, or when the process ends, however it ends. */
 export async function makeTemporaryDirectory(): Promise<TemporaryDirectory> {
   const path = await mkdtemp(join(tmpdir(), 'pgbearer-test-'))
+  const kept = keep(path)
   return {
     path,
     write: async (name, content, mode = 0o600) => {
@@ -18,7 +22,9 @@ export async function makeTemporaryDirectory(): Promise<TemporaryDirectory> {
       await writeFile(file, content, { mode })
       return file
     },
-    [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }),
+    [Symbol.asyncDispose]: async () => {
+      await kept.end()
+    },
   }
 }
 
