@@ -1,5 +1,5 @@
 /** Starting what is measured, each on the core that is its own, and ending it whatever happens. @module */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, type StdioPipe } from 'node:child_process'
 import net from 'node:net'
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -34,10 +34,10 @@ export async function startProgram(
   args: readonly string[],
   { core, port }: { readonly core: Core; readonly port: number },
 ): Promise<Program> {
-  const [program = command, ...rest] = CAN_PIN
-    ? ['taskset', '-c', CORES[core], command, ...args]
-    : [command, ...args]
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const stdio: ['ignore', StdioPipe, StdioPipe] = ['ignore', 'pipe', 'pipe']
+  const child = CAN_PIN
+    ? spawn('taskset', ['-c', CORES[core], command, ...args], { stdio })
+    : spawn(command, args, { stdio })
   running.add(child)
   let written = ''
   const keep = (text: string): void => {
