@@ -36,6 +36,9 @@ export async function readGreeting(reader: LoginReader): Promise<Greeting> {
       case 'N':
         break
       case 'Z':
+        if (message.body.length !== 1) {
+          throw loginError('protocol_violation', 'invalid length of ReadyForQuery')
+        }
         return { bytes: Buffer.concat(messages), cancelKey, parameters }
       default:
         throw unexpectedMessage(message, 'the session to begin')

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { abortable, withDeadline } from '../../src/upstream/deadline.ts'
 
 const never = new Promise<never>(() => {})
@@ -44,9 +44,17 @@ describe('a deadline', () => {
   })
 
   test('aborts nothing once the work is done', async () => {
-    const controller = new AbortController()
-    const inner = await withDeadline(controller.signal, 60_000, (signal) => Promise.resolve(signal))
-    controller.abort()
-    expect(inner.aborted).toBe(false)
+    vi.useFakeTimers()
+    try {
+      const controller = new AbortController()
+      const inner = await withDeadline(controller.signal, 60_000, (signal) =>
+        Promise.resolve(signal),
+      )
+      controller.abort()
+      expect(vi.getTimerCount()).toBe(0)
+      expect(inner.aborted).toBe(false)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })

@@ -1,10 +1,11 @@
 import { Buffer } from 'node:buffer'
 import { createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import tls from 'node:tls'
+import { inspect } from 'node:util'
 import { serialize } from 'pg-protocol'
 import { describe, expect, test } from 'vitest'
 import { createCertificateAuthority } from '../../src/demo/certificates.ts'
-import { UpstreamError } from '../../src/errors.ts'
+import { ReportError, UpstreamError } from '../../src/errors.ts'
 import { sendCancelRequest } from '../../src/upstream/send-cancel-request.ts'
 import type { UpstreamSettings } from '../../src/upstream/settings.ts'
 import {
@@ -118,6 +119,12 @@ describe('a server that says too much, too little or something else', () => {
     ['MD5 with a short salt', [message('R', 5, 'abc')], 'protocol_violation'],
     ['SASL out of order', [message('R', 11, 'r=x')], 'method_not_supported'],
     ['a row after the login', [AUTHENTICATION_OK, message('D', '\0\0')], 'protocol_violation'],
+    [
+      'ready with a length that does not count itself',
+      [AUTHENTICATION_OK, Buffer.from([0x5a, 0, 0, 0, 1])],
+      'protocol_violation',
+    ],
+    ['ready with too much', [AUTHENTICATION_OK, message('Z', 'IT')], 'protocol_violation'],
     ['OK twice', [AUTHENTICATION_OK, AUTHENTICATION_OK], 'protocol_violation'],
     ['a cancel key of 3 bytes', [AUTHENTICATION_OK, message('K', 1, 'abc')], 'protocol_violation'],
     [
@@ -207,6 +214,22 @@ describe('a server that says too much, too little or something else', () => {
     expect(connection.greeting).toEqual(greeting)
     expect(messageTypes(connection.greeting)).toBe('SKZ')
     connection.socket.destroy()
+  })
+})
+
+describe('an error', () => {
+  test('shows no password, whatever went wrong', async () => {
+    const scripts = [
+      says(message('R', 9)),
+      says(SASL_OFFER, AUTHENTICATION_OK),
+      says(message('E', 'SFATAL\0C28P01\0Mno\0\0')),
+      scramServer({ change: { final: () => 'v=' } }),
+    ]
+    for (const script of scripts) {
+      const error = await outcome(script)
+      expect(error).toBeInstanceOf(ReportError)
+      expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(SECRET.password)
+    }
   })
 })
 
@@ -453,12 +476,14 @@ describe('a login that must not begin', () => {
     expect((error as UpstreamError).logDetail).toContain('ECONNREFUSED')
   })
 
-  test('says so for a Unix socket that is not there', async () => {
-    const settings = upstreamSettings({ host: '/nonexistent' })
-    await expect(connect(settings, startup('alice'))).rejects.toMatchObject({
-      reason: 'connect_failed',
-    })
-  })
+  test.each(['/nonexistent', `/${'x'.repeat(200)}`])(
+    'says so for a Unix socket that cannot be there: %s',
+    async (host) => {
+      await expect(connect(upstreamSettings({ host }), startup('alice'))).rejects.toMatchObject({
+        reason: 'connect_failed',
+      })
+    },
+  )
 })
 
 describe('a cancel request', () => {
