@@ -113,8 +113,8 @@ function reasonOf(signal: AbortSignal): CancelReason {
   return timedOut ? 'timeout' : 'aborted'
 }
 
-// A fresh one each time: it is handed to the module.
-function abortReason(reason: CancelReason): DOMException {
+/** What a module's signal says. A fresh one each time: the module may do with it what it likes. */
+export function abortReason(reason: CancelReason): DOMException {
   return reason === 'timeout'
     ? new DOMException('the validator ran out of time', 'TimeoutError')
     : new DOMException('the connection has ended', 'AbortError')

@@ -6,15 +6,16 @@
  * @module
  */
 import type { Log } from '../log.ts'
-import { VERSION } from '../version.ts'
 import { Cancellation, type Settled, settlesWithin } from './cancellation.ts'
-import type { ConnectionInfo, ValidatorLog, ValidatorState } from './contract.ts'
+import { createState, run } from './connection-state.ts'
+import type { ConnectionInfo, ValidatorState } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
 import type { LoadedValidator } from './loaded-validator.ts'
 import { NO_SECRETS, type Secrets, scrubText } from './scrub.ts'
 import type { Turn } from './turns.ts'
 import {
   type InternalErrorOutcome,
+  RemoteFault,
   internalError,
   readValidationResult,
   type ValidationOutcome,
@@ -235,21 +236,18 @@ class InProcessSession implements ValidatorSession {
   }
 }
 
-// A synchronous throw, a rejection and a thenable that misbehaves all become one promise.
-function run(callback: () => unknown): Promise<unknown> {
-  return new Promise((resolve) => {
-    resolve(callback())
-  })
-}
-
 function thrown(
   name: CallbackName,
   settled: Settled<unknown>,
   secrets: Secrets,
 ): InternalErrorOutcome | undefined {
-  return settled.kind === 'threw'
-    ? internalError('threw', scrubThrown(name, settled.error, secrets))
-    : undefined
+  if (settled.kind !== 'threw') {
+    return undefined
+  }
+  const { error } = settled
+  return error instanceof RemoteFault
+    ? internalError(error.reason, scrubText(error.message, secrets))
+    : internalError('threw', scrubThrown(name, error, secrets))
 }
 
 function scrubThrown(name: CallbackName, error: unknown, secrets: Secrets): string {
@@ -258,16 +256,4 @@ function scrubThrown(name: CallbackName, error: unknown, secrets: Secrets): stri
 
 function valueOf(settled: Settled<unknown>): unknown {
   return settled.kind === 'returned' ? settled.value : undefined
-}
-
-// Only `privateData` can be written, and nothing added: what a module keeps has one place.
-function createState(log: ValidatorLog, signal: () => AbortSignal): ValidatorState {
-  return Object.seal(
-    Object.defineProperties({} as ValidatorState, {
-      privateData: { value: undefined, writable: true, enumerable: true },
-      log: { value: log, enumerable: true },
-      signal: { get: signal, enumerable: true },
-      hostVersion: { value: VERSION, enumerable: true },
-    }),
-  )
 }

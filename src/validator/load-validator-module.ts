@@ -88,7 +88,7 @@ export async function instantiateValidator(
   options: LoadValidatorOptions,
 ): Promise<LoadedValidator> {
   const exported = mainExport(name, namespace)
-  const work = newWork(options.limits ?? {})
+  const work = newValidatorWork(options.limits ?? {})
   if (typeof exported !== 'function') {
     refuseSettings(name, options.settings ?? {})
     return bindValidator(name, exported, work)
@@ -106,7 +106,8 @@ export async function instantiateValidator(
   }
 }
 
-function newWork(limits: ValidatorLimits): ValidatorWork {
+/** What the host keeps for a module that is being loaded. */
+export function newValidatorWork(limits: ValidatorLimits): ValidatorWork {
   return Object.freeze({
     inFlight: new TokensInFlight(),
     turns: new Turns(

@@ -30,6 +30,8 @@ export interface LoadedValidator {
   readonly callbacks: ValidatorCallbacks
   /** The names allowed after `validator.`, or a schema for them. */
   readonly options: readonly string[] | StandardSchema
+  /** Instead of `options`, for a module that is somewhere else. */
+  readonly checkOptions?: (raw: ReadonlyMap<string, string>) => Promise<CheckedValidatorOptions>
   readonly work: ValidatorWork
 }
 
@@ -40,6 +42,20 @@ export interface ValidatorWork {
   /** The longest that `startup` and `validate` may take, each; undefined: the login deadline alone counts. */
   readonly timeoutMs: number | undefined
 }
+
+/** One thing that is wrong with the options of a rule. */
+export interface ValidatorOptionError {
+  readonly message: string
+  readonly detail: string | undefined
+}
+
+/** What `request.options` will be, or everything that is wrong. */
+export type CheckedValidatorOptions =
+  | { readonly options: unknown; readonly errors?: undefined }
+  | {
+      readonly options?: undefined
+      readonly errors: readonly [ValidatorOptionError, ...ValidatorOptionError[]]
+    }
 
 const OPTION_NAME = /^[A-Za-z0-9_-]+$/
 

@@ -20,22 +20,45 @@ export const MAX_EXPIRES_AT = 253_402_300_799
 /** The longest `code` of a result. */
 export const MAX_CODE_LENGTH = 64
 
-/** Why the host speaks of an internal error of a module. */
-export type ValidatorFault =
+const VALIDATOR_FAULTS = [
   /** `validate` returned false. */
-  | 'returned_false'
+  'returned_false',
   /** A callback threw or rejected. */
-  | 'threw'
+  'threw',
   /** The answer has another shape than the contract's. */
-  | 'bad_result'
+  'bad_result',
   /** The identity is no string, too long, ill-formed, has control characters or the token in it. */
-  | 'bad_authn_id'
+  'bad_authn_id',
   /** Silence past the deadline. */
-  | 'timeout'
+  'timeout',
   /** The client left or the server shuts down. */
-  | 'aborted'
+  'aborted',
   /** As many validations as the module may have are running and waiting. */
-  | 'overloaded'
+  'overloaded',
+  /** The module's worker ended. */
+  'crashed',
+  /** The module's workers end so often that it is left alone for a while. */
+  'fenced',
+] as const
+
+/** Why the host speaks of an internal error of a module. */
+export type ValidatorFault = (typeof VALIDATOR_FAULTS)[number]
+
+/** True for a reason that there is. */
+export function isValidatorFault(value: unknown): value is ValidatorFault {
+  return VALIDATOR_FAULTS.some((fault) => fault === value)
+}
+
+/** An internal error that was found elsewhere: in a worker, or because there is none. */
+export class RemoteFault extends Error {
+  override readonly name = 'RemoteFault'
+  readonly reason: ValidatorFault
+
+  constructor(reason: ValidatorFault, message: string) {
+    super(message)
+    this.reason = reason
+  }
+}
 
 /** The module decided. */
 export interface DecidedOutcome {

@@ -8,24 +8,16 @@ import { printable } from '../log.ts'
 import { settlesWithin } from './cancellation.ts'
 import type { StandardSchema } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
-import type { LoadedValidator } from './loaded-validator.ts'
+import type {
+  CheckedValidatorOptions,
+  LoadedValidator,
+  ValidatorOptionError,
+} from './loaded-validator.ts'
 
 /** How long a schema may take over the options of one rule. */
 export const OPTIONS_TIMEOUT_MS = 5000
 
-/** One thing that is wrong with the options of a rule. */
-export interface ValidatorOptionError {
-  readonly message: string
-  readonly detail: string | undefined
-}
-
-/** What `request.options` will be, or everything that is wrong. */
-export type CheckedValidatorOptions =
-  | { readonly options: unknown; readonly errors?: undefined }
-  | {
-      readonly options?: undefined
-      readonly errors: readonly [ValidatorOptionError, ...ValidatorOptionError[]]
-    }
+export type { CheckedValidatorOptions, ValidatorOptionError }
 
 /**
  * Checks the options of one rule.
@@ -41,6 +33,9 @@ export async function checkValidatorOptions(
   loaded: LoadedValidator,
   rawOptions: ReadonlyMap<string, string>,
 ): Promise<CheckedValidatorOptions> {
+  if (loaded.checkOptions !== undefined) {
+    return loaded.checkOptions(rawOptions)
+  }
   const allowed = loaded.options
   return isList(allowed)
     ? checkNames(loaded.name, allowed, rawOptions)

@@ -1,0 +1,137 @@
+/**
+ * The workers of one module: as many as wanted, each replaced at once when it ends by itself, until it
+ * ends too often; then logins fail fast for a while.
+ *
+ * @module
+ */
+import type { Log } from '../../log.ts'
+import { RemoteFault } from '../validation-outcome.ts'
+import type { LoadedReport } from './messages.ts'
+import { ValidatorWorker, type ValidatorWorkerOptions } from './validator-worker.ts'
+
+/** So many ends within {@link FENCE_WINDOW_MS} fence a module off. */
+export const FENCE_AFTER = 5
+export const FENCE_WINDOW_MS = 60_000
+/** How long a module stays fenced off before the next try. */
+export const FENCE_MS = 30_000
+
+/** What a pool is made of. */
+export interface WorkerPoolOptions {
+  readonly size: number
+  readonly worker: Omit<ValidatorWorkerOptions, 'listener'>
+  readonly listener: Omit<ValidatorWorkerOptions['listener'], 'onEnd'>
+  /** Already names the module. */
+  readonly log: Log
+  /** Takes tokens out of a text that a module has had its hands on. */
+  readonly scrub: (text: string) => string
+}
+
+/** Runs one module in workers. */
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions
+  readonly #workers = new Set<ValidatorWorker>()
+  #ends: number[] = []
+  #total = 0
+  #fencedUntil = 0
+  #closed = false
+
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Starts the workers.
+   *
+   * @throws ValidatorLoadError when the module cannot be loaded; nothing is left running then.
+   */
+  async open(): Promise<LoadedReport> {
+    const workers = Array.from({ length: this.#options.size }, () => this.#spawn())
+    try {
+      const [report] = await Promise.all(workers.map(({ ready }) => ready))
+      return report ?? { startup: false, shutdown: false }
+    } catch (error) {
+      await this.close()
+      throw error
+    }
+  }
+
+  /**
+   * The worker with the fewest connections, when its module is loaded.
+   *
+   * @throws RemoteFault when the module is fenced off.
+   */
+  async pick(): Promise<ValidatorWorker> {
+    const [first, ...others] = this.#workers
+    const least = others.reduce<ValidatorWorker | undefined>(
+      (best, worker) =>
+        best !== undefined && best.connections <= worker.connections ? best : worker,
+      first,
+    )
+    const worker = least ?? this.#retry()
+    await worker.ready
+    return worker
+  }
+
+  /** Ends all workers. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all(Array.from(this.#workers, (worker) => worker.terminate('it was ended')))
+  }
+
+  /** The workers that there are now. */
+  get workers(): readonly ValidatorWorker[] {
+    return [...this.#workers]
+  }
+
+  #retry(): ValidatorWorker {
+    if (this.#closed) {
+      throw new RemoteFault(
+        'fenced',
+        'its workers have been ended with the settings they belong to',
+      )
+    }
+    const left = this.#fencedUntil - performance.now()
+    if (left > 0) {
+      throw new RemoteFault(
+        'fenced',
+        `its workers ended ${this.#ends.length} times in ${FENCE_WINDOW_MS / 1000} s, ` +
+          `the next try is in ${Math.ceil(left / 1000)} s`,
+      )
+    }
+    return this.#spawn()
+  }
+
+  #spawn(): ValidatorWorker {
+    const worker = new ValidatorWorker({
+      ...this.#options.worker,
+      listener: {
+        ...this.#options.listener,
+        onEnd: (ended, why) => this.#replace(ended, why),
+      },
+    })
+    this.#workers.add(worker)
+    return worker
+  }
+
+  #replace(worker: ValidatorWorker, why: string): void {
+    this.#workers.delete(worker)
+    if (this.#closed) {
+      return
+    }
+    const now = performance.now()
+    this.#total += 1
+    this.#ends = [...this.#ends.filter((end) => end > now - FENCE_WINDOW_MS), now]
+    const fenced = this.#ends.length >= FENCE_AFTER
+    this.#options.log.warning('worker of OAuth validator module ended', {
+      detail: this.#options.scrub(why),
+      times: this.#total,
+      recently: this.#ends.length,
+      fenced,
+    })
+    if (fenced) {
+      this.#fencedUntil = now + FENCE_MS
+      return
+    }
+    this.#spawn()
+  }
+}
