@@ -3,7 +3,7 @@
  */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import pg from 'pg'
+import { Client } from 'pg'
 import postgres from 'postgres'
 import { describe, expect, it } from 'vitest'
 import { rawClient } from '../support/raw-client.ts'
@@ -21,7 +21,7 @@ const ssl = () => ({ ca: path().certificates.authority.cert, servername: 'localh
 
 describe('pg', () => {
   it('logs in with a token for a password, and queries', async () => {
-    const client = new pg.Client({
+    const client = new Client({
       host: path().proxy.host,
       port: path().proxy.port,
       user: 'alice',
@@ -36,7 +36,7 @@ describe('pg', () => {
   })
 
   it('is refused with the sentence for passwords', async () => {
-    const client = new pg.Client({
+    const client = new Client({
       host: path().proxy.host,
       port: path().proxy.port,
       user: 'alice',
