@@ -57,3 +57,17 @@ export {
   type TokenTarget,
   tokenRequest,
 } from './token/request.ts'
+export type { ClientAuthentication, GrantOptions } from './grants/grant-client.ts'
+export type { AuthorizationCodeOptions } from './sources/authorization-code.ts'
+export type { DeviceFlowOptions, DevicePrompt } from './sources/device-flow.ts'
+export type { ExternalCommandOptions } from './sources/external-command.ts'
+export type { RefreshSourceOptions, TokenExchangeOptions } from './sources/grant-sources.ts'
+export { sources } from './sources/index.ts'
+export type {
+  AzureSourceOptions,
+  GitHubActionsSourceOptions,
+  GoogleCloudSourceOptions,
+  WebIdentityToken,
+} from './sources/metadata-sources.ts'
+export { type OpenBrowser, browserCommand } from './sources/open-browser.ts'
+export type { FileSourceOptions, KubernetesSourceOptions } from './sources/simple-sources.ts'
