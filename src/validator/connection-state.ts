@@ -7,20 +7,37 @@ import { VERSION } from '../version.ts'
 import type { ValidatorLog, ValidatorState } from './contract.ts'
 
 /**
- * The state of one connection. Only `privateData` can be written, and nothing added: what a module keeps
- * has one place.
+ * Makes the state of one connection. Only `privateData` can be written, and nothing added: what a module
+ * keeps has one place.
  *
  * @param signal - asked when the module first looks at it.
  */
 export function createState(log: ValidatorLog, signal: () => AbortSignal): ValidatorState {
-  return Object.seal(
-    Object.defineProperties({} as ValidatorState, {
-      privateData: { value: undefined, writable: true, enumerable: true },
-      log: { value: log, enumerable: true },
-      signal: { get: signal, enumerable: true },
-      hostVersion: { value: VERSION, enumerable: true },
-    }),
-  )
+  return new ConnectionState(log, signal)
+}
+
+class ConnectionState implements ValidatorState {
+  privateData: unknown = undefined
+  readonly #log: ValidatorLog
+  readonly #signal: () => AbortSignal
+
+  constructor(log: ValidatorLog, signal: () => AbortSignal) {
+    this.#log = log
+    this.#signal = signal
+    Object.seal(this)
+  }
+
+  get log(): ValidatorLog {
+    return this.#log
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal()
+  }
+
+  get hostVersion(): string {
+    return VERSION
+  }
 }
 
 /** Calls a callback: a synchronous throw, a rejection and a thenable that misbehaves all become one promise. */

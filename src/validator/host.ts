@@ -158,7 +158,7 @@ class InProcessSession implements ValidatorSession {
     this.#phase = 'ended'
     this.#cancellation.cancel('aborted')
     this.#cancellation.release()
-    if (this.#started === undefined) {
+    if (this.#started === undefined || this.#loaded.callbacks.shutdown === undefined) {
       return
     }
     const work = this.#callShutdown(this.#started)
