@@ -80,8 +80,6 @@ export const jwtSettings = z
     allow_untrusted_key_headers: z.boolean().default(false),
     allow_claim_collisions: z.boolean().default(false),
     limits: limits.prefault({}),
-    /** `jti_once`: a token logs in one time (per process). Poolers use one token many times. */
-    replay: z.enum(['off', 'jti_once']).default('off'),
     token_cache: tokenCache.prefault({}),
     /** `required`: no start without the keys. */
     prefetch: z.enum(['off', 'background', 'required']).default('background'),

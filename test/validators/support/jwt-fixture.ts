@@ -18,8 +18,8 @@ export interface JwtFixture {
   readonly server: AuthorizationServer
   readonly runner: Runner
   /** Signs these texts or objects with the server's key: what no library would sign. */
-  sign(header: unknown, payload: unknown): string
-  header(changes?: Record<string, unknown>): Record<string, unknown>
+  readonly sign: (header: unknown, payload: unknown) => string
+  readonly header: (changes?: Record<string, unknown>) => Record<string, unknown>
   /** The code of a refusal; fails where the token is accepted. */
   refusal(token: string, request?: Partial<TestRequest>): Promise<string | undefined>
   accepted(token: string, request?: Partial<TestRequest>): Promise<ValidatorResult>

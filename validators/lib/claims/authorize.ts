@@ -18,6 +18,7 @@ import {
   checkRole,
   refuseHalfConfiguredDelegation,
 } from './role-authorization.ts'
+import type { SpentTokens } from './spent-tokens.ts'
 import { checkScopes, type ScopePolicy } from './scopes.ts'
 
 export interface AuthorizePolicy {
@@ -27,6 +28,8 @@ export interface AuthorizePolicy {
   readonly rules: readonly ClaimRule[]
   readonly identity: IdentityPolicy
   readonly authorization: AuthorizationPolicy
+  /** Undefined where a token may log in as often as its owner likes. */
+  readonly spent: SpentTokens | undefined
 }
 
 /** What a rule may say with `validator.<option>`: it can narrow the audience, and choose who decides. */
@@ -84,6 +87,7 @@ export function authorize(
     const scopes = checkScopes(claims, request.scope, policy.scopes)
     checkClaimRules(claims, policy.rules)
     checkRole(request.role, claims, scopes, authorization)
+    policy.spent?.spend(claims, expiresAt + policy.times.toleranceSeconds)
     return { authorized: true, authnId, expiresAt }
   } catch (error) {
     return refusalOf(error, authnId)

@@ -8,6 +8,7 @@ import { claimPath, duration, text } from '../settings/values.ts'
 import type { AuthorizePolicy } from './authorize.ts'
 import type { ClaimPath } from './claim-path.ts'
 import type { ClaimRule } from './claim-rules.ts'
+import { SpentTokens } from './spent-tokens.ts'
 import type { IdentityPolicy, TemplatePart } from './identity.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean()])
@@ -89,6 +90,8 @@ export const claimSettings = {
   claim_rules: z.array(claimRule).default([]),
   identity: identity.prefault({}),
   authorization: authorization.prefault({}),
+  /** `jti_once`: a token logs in one time, in this process. Poolers use one token many times. */
+  replay: z.enum(['off', 'jti_once']).default('off'),
 } as const
 
 export const claimSettingsSchema = z.strictObject(claimSettings)
@@ -122,6 +125,7 @@ export function authorizePolicy(settings: ClaimSettings, issuer: string): Author
       ...settings.claim_rules,
     ],
     identity: identityPolicy(settings, issuer),
+    spent: settings.replay === 'off' ? undefined : new SpentTokens(),
     authorization: {
       mode: authorization.mode,
       claim: authorization.claim ?? [],

@@ -38,8 +38,21 @@ function describe(issue: Issue, schema: z.ZodType): string[] {
       (key) => `${[...issue.path, key].join('.')}: unknown setting${hint(key, known)}`,
     )
   }
+  if (issue.code === 'invalid_union') {
+    return describeUnion(issue, schema)
+  }
   const missing = issue.code === 'invalid_type' && issue.input === undefined
   return [`${issue.path.join('.') || '(the table)'}: ${missing ? 'is required' : issue.message}`]
+}
+
+/** Of several shapes, the one that was meant: whose own checks failed, not its type. */
+function describeUnion(issue: z.core.$ZodIssueInvalidUnion, schema: z.ZodType): string[] {
+  const meant = issue.errors.find((issues) =>
+    issues.every(({ code, path }) => code !== 'invalid_type' || path.length > 0),
+  )
+  return issue.message !== 'Invalid input' || meant === undefined
+    ? [`${issue.path.join('.')}: ${issue.message}`]
+    : meant.flatMap((inner) => describe({ ...inner, path: [...issue.path, ...inner.path] }, schema))
 }
 
 function hint(name: string, known: readonly string[]): string {
