@@ -34,6 +34,8 @@ export interface AuthorizationServerOptions {
   readonly algorithm?: SigningAlgorithm
   /** Seconds; default 300. */
   readonly tokenLifetime?: number
+  /** Name of the client that may use client credentials; default `service`. */
+  readonly serviceClient?: string
 }
 
 /** A device login that waits for a person. */
@@ -98,7 +100,10 @@ export async function startAuthorizationServer(
   const issuer = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${port}`
   const keys = await createSigningKeys()
   const deviceClient = 'psql'
-  const serviceClient = { id: 'service', secret: randomBytes(32).toString('base64url') }
+  const serviceClient = {
+    id: options.serviceClient ?? 'service',
+    secret: randomBytes(32).toString('base64url'),
+  }
   const answer = await createRequestListener({
     issuer,
     audience,

@@ -28,16 +28,11 @@ export class MissingPackagesError extends Error {
 
   constructor(packages: readonly DemoPackage[]) {
     super(
-      `"pgbearer demo" needs packages that are not installed: ${packages.join(', ')}; ` +
-        `install them with: npm install --save-dev ${packages.join(' ')}`,
+      `the demo needs packages that are not installed: ${packages.join(', ')}\n` +
+        `install them with: npm install --save-dev ${packages.map(withVersion).join(' ')}`,
     )
     this.packages = packages
   }
-}
-
-/** The packages of the demo that cannot be found from here, in the order of {@link DEMO_PACKAGES}. */
-export function missingDemoPackages(): readonly DemoPackage[] {
-  return DEMO_PACKAGES.filter((name) => locatePackage(name) === undefined)
 }
 
 /**
@@ -64,4 +59,12 @@ export function requireDemoPackages(packages: readonly DemoPackage[] = DEMO_PACK
   if (missing.length > 0) {
     throw new MissingPackagesError(missing)
   }
+}
+
+/** The version that pgbearer is tested with, for a shell. */
+function withVersion(name: DemoPackage): string {
+  const { devDependencies } = require('pgbearer/package.json') as {
+    devDependencies: Readonly<Record<string, string>>
+  }
+  return `'${name}@${devDependencies[name]}'`
 }

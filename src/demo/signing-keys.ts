@@ -63,7 +63,9 @@ export async function createSigningKeys(
       }
       const now = Math.floor(Date.now() / 1000)
       // JSON leaves undefined members out, so a caller can take a claim away.
-      const payload = { iat: now, exp: now + expiresIn, jti: randomUUID(), ...claims }
+      // A token that has expired was issued before it did.
+      const iat = expiresIn > 0 ? now : now + expiresIn - 300
+      const payload = { iat, exp: now + expiresIn, jti: randomUUID(), ...claims }
       return await new SignJWT(JSON.parse(JSON.stringify(payload)) as Record<string, unknown>)
         .setProtectedHeader({ alg: pair.alg, kid: pair.kid, typ: 'at+jwt', ...header })
         .sign(pair.privateKey)
