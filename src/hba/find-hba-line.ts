@@ -6,7 +6,7 @@
 import type { RoleMemberships } from '../auth-file/role-memberships.ts'
 import type { HbaConnection, HbaLine } from './hba-line.ts'
 import { ClientHostName, type HostNameResolver, systemResolver } from './host-names.ts'
-import { encryptionMismatch, firstMismatch, hbaQuery } from './match-hba-line.ts'
+import { encryptionMismatch, firstMismatch, type HbaQuery, hbaQuery } from './match-hba-line.ts'
 
 export interface FindHbaLineOptions {
   readonly memberships?: RoleMemberships | undefined
@@ -31,11 +31,20 @@ export interface FoundHbaLine {
 export async function findHbaLine(
   lines: readonly HbaLine[],
   connection: HbaConnection,
+  options: FindHbaLineOptions = {},
+): Promise<FoundHbaLine> {
+  return await findAmong(() => lines, connection, options)
+}
+
+/** As {@link findHbaLine}, among the rules that `candidates` names for the connection. */
+export async function findAmong(
+  candidates: (query: HbaQuery) => Iterable<HbaLine>,
+  connection: HbaConnection,
   { memberships, resolver = systemResolver, signal }: FindHbaLineOptions = {},
 ): Promise<FoundHbaLine> {
   const query = hbaQuery(connection, memberships)
   const host = new ClientHostName(connection.address ?? '', resolver, signal)
-  for (const line of lines) {
+  for (const line of candidates(query)) {
     const named = line.address?.kind === 'hostname' ? line.address.name : undefined
     if (encryptionMismatch(line, connection) !== undefined) {
       continue

@@ -101,6 +101,13 @@ export function prefixMask(bits: number, family: 4 | 6): IpAddress {
   return { family, words }
 }
 
+/** The number of leading ones of a mask; undefined where ones follow a zero. */
+export function prefixLength(mask: IpAddress): number | undefined {
+  const bits = mask.words.reduce((sum, word) => sum + Math.clz32(~word), 0)
+  const { words } = prefixMask(bits, mask.family)
+  return words.every((word, index) => word === mask.words[index]) ? bits : undefined
+}
+
 /** True where `address` and `network` agree in every bit of `mask`; families never mix. */
 export function isInNetwork(address: IpAddress, network: IpAddress, mask: IpAddress): boolean {
   return (

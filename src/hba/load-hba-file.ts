@@ -39,42 +39,47 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
   const lines: HbaLine[] = []
   const errors: ConfigFileError[] = [...file.errors]
   const warnings: ConfigFileError[] = []
-  const rules: HbaFileRule[] = []
+  const rules: (() => HbaFileRule)[] = []
   let ruleNumber = 0
   for (const record of file.records) {
     if (record.error !== undefined) {
-      rules.push(describeHbaError(record, record.error, undefined))
+      const { error } = record
+      rules.push(() => describeHbaError(record, error, undefined))
       continue
     }
     const parsed = parseOrError(record, context)
     if (parsed instanceof ConfigFileError) {
       errors.push(parsed)
+      const { viewMessage } = parsed
       // Where the view has no text, PostgreSQL counts the rule although it is not one.
-      ruleNumber += parsed.viewMessage === null ? 1 : 0
-      rules.push(
-        describeHbaError(
-          record,
-          parsed.viewMessage,
-          parsed.viewMessage === null ? ruleNumber : undefined,
-        ),
-      )
+      ruleNumber += viewMessage === null ? 1 : 0
+      const number = viewMessage === null ? ruleNumber : undefined
+      rules.push(() => describeHbaError(record, viewMessage, number))
       continue
     }
-    const { warning } = parsed
-    ruleNumber += warning === undefined ? 1 : 0
-    const line = { ruleNumber: warning === undefined ? ruleNumber : undefined, ...parsed.line }
+    const { warning, warnsInView } = parsed
+    ruleNumber += warnsInView ? 0 : 1
+    const line = { ruleNumber: warnsInView ? undefined : ruleNumber, ...parsed.line }
     lines.push(line)
     if (warning !== undefined) {
       warnings.push(warning)
     }
-    rules.push(describeHbaLine(line, warning?.message))
+    rules.push(() => describeHbaLine(line, warnsInView ? warning?.message : undefined))
   }
   if (errors.length === 0 && lines.length === 0) {
     errors.push(
       new ConfigFileError(`configuration file "${path}" contains no entries`, { file: path }),
     )
   }
-  return { lines, errors, warnings, rules }
+  return {
+    lines,
+    errors,
+    warnings,
+    // Only somebody who looks at them needs them, and there may be many.
+    get rules() {
+      return rules.map((row) => row())
+    },
+  }
 }
 
 function parseOrError(

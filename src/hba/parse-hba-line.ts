@@ -14,10 +14,12 @@ import { parseAddress } from './parse-address.ts'
 import { parseDatabase, parseUser } from './parse-names.ts'
 import { parseOptions } from './parse-options.ts'
 
-/** A rule, and the warning that PostgreSQL's view shows with it. */
+/** A rule, and what should be said of it although it loads. */
 export interface ParsedHbaLine {
   readonly line: Omit<HbaLine, 'ruleNumber'>
   readonly warning: ConfigFileError | undefined
+  /** PostgreSQL's view forgets the warning of a rule whose validator has been checked. */
+  readonly warnsInView: boolean
 }
 
 /** @throws {@link ConfigFileError} for the first thing that is wrong. */
@@ -59,8 +61,8 @@ export function parseHbaLine(record: AuthRecord, context: HbaLoadContext): Parse
       clientCert: method === 'cert' ? 'verify-full' : options.clientCert,
       clientName: options.clientName,
     },
-    // PostgreSQL forgets the warning of a rule whose validator it has checked.
-    warning: oauth === undefined ? warning : undefined,
+    warning,
+    warnsInView: warning !== undefined && oauth === undefined,
   }
 }
 
