@@ -43,6 +43,7 @@ export class ClientConnection {
   #stream: ClientStream | undefined
   #timer: NodeJS.Timeout | undefined
   #busy = 0
+  #loginOver = false
   readonly #accepted = performance.now()
   #authenticating = 0
 
@@ -94,15 +95,16 @@ export class ClientConnection {
     return { total: now - this.#accepted, authentication: now - this.#authenticating }
   }
 
-  /** From here on nothing here ends the connection. */
-  clearDeadline(): void {
+  /** The login is over: from here on nothing here ends the connection. */
+  endLogin(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
+    this.#loginOver = true
   }
 
-  /** Ends a login from outside. */
+  /** Ends a login from outside; a session that is in has its own way to end. */
   abort(reason: Error): void {
-    if (!this.signal.aborted) {
+    if (!this.signal.aborted && !this.#loginOver) {
       this.#controller.abort(reason)
       this.raw.destroy()
       this.#stream?.socket.destroy()
@@ -199,7 +201,7 @@ export class ClientConnection {
       }
     })
     socket.on('close', () => {
-      if (this.#timer !== undefined && this.#busy > 0) {
+      if (this.#busy > 0) {
         this.abort(new SilentEnd('client gone'))
       }
     })

@@ -46,7 +46,7 @@ export async function serveConnection(
   } catch (error) {
     client.report(error)
   } finally {
-    client.clearDeadline()
+    client.endLogin()
   }
 }
 
@@ -135,7 +135,7 @@ async function runSession(
     logAuthorized(client, startup, services)
     const upstream = await logInUpstream(client, session, startup, services)
     leave()
-    client.clearDeadline()
+    client.endLogin()
     logReady(client, services)
     await relaySession(client, upstream, services)
   } catch (error) {

@@ -3,9 +3,9 @@
  *
  * @module
  */
+import { loadSettingsFile } from '../config/load-settings.ts'
 import { ConfigError } from '../errors.ts'
 import { createLog, type Log } from '../log.ts'
-import { loadSettingsFile } from '../config/load-settings.ts'
 import { createServerFromFile, type Server } from '../server.ts'
 
 /** Runs the proxy until a signal ends it. */
@@ -13,8 +13,10 @@ export async function serve({ config }: { readonly config: string }): Promise<vo
   const settings = loadSettingsFile(config)
   const log = createLog({ format: settings.logFormat, level: settings.logMinMessages })
   const server = await createServerFromFile(config, log)
+  // Handlers come before the word that all is ready: a signal may follow at once.
+  const stopped = untilStopped(server, log)
   log.log('pgbearer is ready to accept connections')
-  await untilStopped(server, log)
+  await stopped
   log.log('pgbearer is shut down')
 }
 
@@ -26,9 +28,8 @@ async function untilStopped(server: Server, log: Log): Promise<void> {
   await new Promise<void>((resolve) => {
     let asked = false
     const stop = (signal: string): void => {
-      log.log(
-        `received ${signal}, ${asked ? 'ending all sessions' : 'waiting for sessions to finish'}`,
-      )
+      const what = asked ? 'ending all sessions' : 'waiting for sessions to finish'
+      log.log(`received ${signal}, ${what}`)
       // A second signal does not wait any more.
       void server.close(asked ? { timeout: 0 } : {}).then(resolve)
       asked = true
@@ -42,16 +43,17 @@ async function untilStopped(server: Server, log: Log): Promise<void> {
 async function reload(server: Server, log: Log): Promise<void> {
   try {
     await server.reload()
+    log.log('configuration was reloaded')
   } catch (error) {
-    const problems = error instanceof ConfigError ? error.errors : [error]
-    for (const problem of problems) {
-      log.error(problem instanceof Error ? problem.message : String(problem), {
-        code: 'ERR_CONFIG_FILE',
-        ...(problem instanceof Error && 'file' in problem
-          ? { file: problem.file, line: 'line' in problem ? problem.line : undefined }
-          : {}),
-      })
+    for (const problem of error instanceof ConfigError ? error.errors : [error]) {
+      logProblem(problem, log)
     }
     log.error('configuration was not reloaded')
   }
+}
+
+function logProblem(problem: unknown, log: Log): void {
+  const message = problem instanceof Error ? problem.message : String(problem)
+  const { code, file, line } = (problem ?? {}) as { code?: string; file?: string; line?: number }
+  log.error(message, { code, file, line })
 }
