@@ -112,12 +112,10 @@ function limitConnecting(message: ClientRequest, policy: HttpPolicy, secure: boo
     if (!socket.connecting) {
       return
     }
-    const timer = setTimeout(() => {
+    socket.setTimeout(policy.connectTimeoutMs, () => {
       message.destroy(new Error(`no connection within ${policy.connectTimeoutMs} ms`))
-    }, policy.connectTimeoutMs)
-    const clear = (): void => clearTimeout(timer)
-    socket.once(secure ? 'secureConnect' : 'connect', clear)
-    socket.once('close', clear)
+    })
+    socket.once(secure ? 'secureConnect' : 'connect', () => socket.setTimeout(0))
   })
 }
 
