@@ -1,5 +1,5 @@
 /**
- * What a rule match costs with many rules, scanned and compiled, and what loading them costs. The
+ * What a rule match costs in CPU with many rules, scanned and compiled, and what loading them costs. The
  * rules name distinct databases, users and networks; half of the connections find one.
  *
  *     npm run bench:hba -- [--rounds 5] [--quick] [--json FILE]
@@ -7,7 +7,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ByteString, fromText } from '../src/byte-string.ts'
+import { fromText } from '../src/byte-string.ts'
 import { type CompiledHbaLines, compileHbaLines } from '../src/hba/compile-hba-lines.ts'
 import type { HbaConnection, HbaLine } from '../src/hba/hba-line.ts'
 import { loadHbaFile } from '../src/hba/load-hba-file.ts'
@@ -57,7 +57,6 @@ function connections(rules: number): HbaConnection[] {
       local: false,
       address: `${octets(hit ? rule : rule + rules)}.7`,
       tls: true,
-      // Made anew, as the bytes of a startup packet are.
       user: fromText(`user_${rule}`),
       database: fromText(`db_${rule}`),
       physicalReplication: false,
@@ -65,12 +64,18 @@ function connections(rules: number): HbaConnection[] {
   })
 }
 
+/** CPU of this process, so that what else runs on the machine does not count. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
 function nsPerMatch(count: number, match: (at: number) => unknown): number {
-  const start = process.hrtime.bigint()
+  const start = cpuMs()
   for (let at = 0; at < count; at++) {
     match(at)
   }
-  return Number(process.hrtime.bigint() - start) / count
+  return ((cpuMs() - start) * 1e6) / count
 }
 
 function heapMB(): number {
@@ -88,14 +93,14 @@ interface Loaded {
 
 function load(path: string): Loaded {
   const before = heapMB()
-  const start = performance.now()
+  const start = cpuMs()
   const { lines, errors } = loadHbaFile(path, CONTEXT)
   if (errors[0] !== undefined) {
     throw errors[0]
   }
-  const loaded = performance.now()
+  const loaded = cpuMs()
   const compiled = compileHbaLines(lines, 0)
-  const compileMs = performance.now() - loaded
+  const compileMs = cpuMs() - loaded
   return { lines, compiled, loadMs: loaded - start, compileMs, heapMB: heapMB() - before }
 }
 
@@ -115,12 +120,9 @@ function run(kind: keyof typeof KINDS, rules: number, directory: string): Result
   checkSame(loaded, asked)
   const scans: number[] = []
   const compiled: number[] = []
-  const connectionAt = (at: number): HbaConnection => {
-    const { user, database, ...rest } = asked[at % asked.length] as HbaConnection
-    return { ...rest, user: `${user}` as ByteString, database: `${database}` as ByteString }
-  }
+  const connectionAt = (at: number): HbaConnection => asked[at % asked.length] as HbaConnection
   for (let round = 0; round < options.rounds; round++) {
-    const count = Math.max(50, Math.floor(20_000_000 / rules / 20))
+    const count = Math.max(100, Math.floor(4_000_000 / rules))
     scans.push(
       nsPerMatch(Math.min(count, MATCHES_PER_SAMPLE), (at) =>
         matchHbaLine(loaded.lines, connectionAt(at)),

@@ -40,7 +40,7 @@ export function compileHbaLines(
   lines: readonly HbaLine[],
   threshold: number = COMPILE_THRESHOLD,
 ): CompiledHbaLines {
-  const index = new RuleIndex()
+  const index = new RuleIndex(lines)
   const scanned: number[] = []
   const indexed = lines.length >= threshold
   lines.forEach((line, at) => {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { isIPv6 } from 'node:net'
+import { isIPv4, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
 /** An address as unsigned 32-bit words, most significant first: one for IPv4, four for IPv6. */
@@ -24,6 +24,28 @@ const IPV4_PART = /^(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)$/
 
 // inet_aton(): one to four parts in decimal, octal or hexadecimal; the last fills what is left.
 function parseIpv4(text: string): IpAddress | undefined {
+  return parseDottedDecimal(text) ?? parseInetAton(text)
+}
+
+function parseDottedDecimal(text: string): IpAddress | undefined {
+  if (!isIPv4(text)) {
+    return undefined
+  }
+  let word = 0
+  let byte = 0
+  for (let at = 0; at <= text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code >= 0x30) {
+      byte = byte * 10 + code - 0x30
+    } else {
+      word = word * 256 + byte
+      byte = 0
+    }
+  }
+  return { family: 4, words: [word] }
+}
+
+function parseInetAton(text: string): IpAddress | undefined {
   const parts = text.split('.', 5)
   const limit = LAST_PART_LIMITS[parts.length - 1]
   if (limit === undefined || !parts.every((part) => IPV4_PART.test(part))) {
@@ -92,8 +114,16 @@ export function cidrMask(prefix: string, family: 4 | 6): IpAddress | undefined {
   return bits >= 0 && bits <= (family === 4 ? 32 : 128) ? prefixMask(bits, family) : undefined
 }
 
-/** The mask of the given number of bits. */
+/** The mask of the given number of bits; one value for all who ask. */
 export function prefixMask(bits: number, family: 4 | 6): IpAddress {
+  const masks = family === 4 ? IPV4_MASKS : IPV6_MASKS
+  return masks[bits] ?? makeMask(bits, family)
+}
+
+const IPV4_MASKS: readonly IpAddress[] = Array.from({ length: 33 }, (_, bits) => makeMask(bits, 4))
+const IPV6_MASKS: readonly IpAddress[] = Array.from({ length: 129 }, (_, bits) => makeMask(bits, 6))
+
+function makeMask(bits: number, family: 4 | 6): IpAddress {
   const words = Array.from({ length: family === 4 ? 1 : 4 }, (_, index) => {
     const left = Math.min(Math.max(bits - index * 32, 0), 32)
     return left === 0 ? 0 : (0xffff_ffff << (32 - left)) >>> 0
@@ -110,12 +140,15 @@ export function prefixLength(mask: IpAddress): number | undefined {
 
 /** True where `address` and `network` agree in every bit of `mask`; families never mix. */
 export function isInNetwork(address: IpAddress, network: IpAddress, mask: IpAddress): boolean {
-  return (
-    address.family === network.family &&
-    address.words.every(
-      (word, index) => ((word ^ (network.words[index] ?? 0)) & (mask.words[index] ?? 0)) === 0,
-    )
-  )
+  if (address.family !== network.family) {
+    return false
+  }
+  for (let at = 0; at < address.words.length; at++) {
+    if ((((address.words[at] ?? 0) ^ (network.words[at] ?? 0)) & (mask.words[at] ?? 0)) !== 0) {
+      return false
+    }
+  }
+  return true
 }
 
 /** The address in the form of `inet_ntop()`. */

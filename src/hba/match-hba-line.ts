@@ -43,7 +43,12 @@ export function matchHbaLine(
   memberships?: RoleMemberships,
 ): HbaLine | undefined {
   const query = hbaQuery(connection, memberships)
-  return lines.find((line) => firstMismatch(line, query) === undefined)
+  for (const line of lines) {
+    if (firstMismatch(line, query) === undefined) {
+      return line
+    }
+  }
+  return undefined
 }
 
 /** Answers whether the client has the host name of a rule. */
@@ -67,10 +72,29 @@ export function firstMismatch(
   } else if (address !== undefined && !matchAddress(address, query.client, query.own)) {
     return 'address'
   }
-  if (!line.databases.some((database) => matchDatabase(database, query))) {
+  if (!matchDatabases(line.databases, query)) {
     return 'database'
   }
-  return line.users.some((user) => matchUser(user, query)) ? undefined : 'user'
+  return matchUsers(line.users, query) ? undefined : 'user'
+}
+
+// Loops without a function for each line: this is the inside of the linear scan.
+function matchDatabases(databases: readonly DatabaseMatch[], query: HbaQuery): boolean {
+  for (const database of databases) {
+    if (matchDatabase(database, query)) {
+      return true
+    }
+  }
+  return false
+}
+
+function matchUsers(users: readonly UserMatch[], query: HbaQuery): boolean {
+  for (const user of users) {
+    if (matchUser(user, query)) {
+      return true
+    }
+  }
+  return false
 }
 
 function failHostName({ file, line }: HbaLine): never {

@@ -8,7 +8,7 @@
 import type { ByteString } from '../byte-string.ts'
 import type { HbaLine } from './hba-line.ts'
 import { type IndexedNetwork, IntervalTable, NO_RULE } from './interval-table.ts'
-import { type IpAddress, prefixLength } from './ip-address.ts'
+import { type IpAddress, isInNetwork, prefixLength } from './ip-address.ts'
 import type { HbaQuery } from './match-hba-line.ts'
 
 /** A rule with more pairs of a database and a user than this is left to the linear scan. */
@@ -21,12 +21,14 @@ const ANY = 0
 const REPLICATION = 1
 const FIRST_NAME = 2
 
-interface Bucket {
-  /** First rule that covers every address. */
-  all: number
-  readonly networks: Record<4 | 6, IndexedNetwork[]>
-  readonly tables: Partial<Record<4 | 6, IntervalTable>>
-}
+/**
+ * The rules of one pair of names, in order: one, a few, or many as a table. Most pairs of a large file
+ * have one, which then costs a number.
+ */
+type Bucket = number | number[] | NetworkTables
+
+/** So many rules are tried one by one faster than they are looked up. */
+const FEW = 8
 
 /** Answers which indexed rule is the first to match. */
 export class RuleIndex {
@@ -39,11 +41,16 @@ export class RuleIndex {
     any: new Map(),
   }
 
-  /** Takes a rule in, unless it has something that only the linear scan can decide. */
+  readonly #lines: readonly HbaLine[]
+
+  constructor(lines: readonly HbaLine[]) {
+    this.#lines = lines
+  }
+
+  /** Takes a rule in, after all before it, unless it has something that only the linear scan can decide. */
   add(line: HbaLine, rule: number): boolean {
     const channel = channelOf(line)
-    const network = networkOf(line, rule)
-    if (channel === undefined || network === 'unknown' || !isIndexed(line)) {
+    if (channel === undefined || !isIndexed(line)) {
       return false
     }
     for (const { kind, token } of line.databases) {
@@ -51,7 +58,7 @@ export class RuleIndex {
         kind === 'name' ? intern(this.#databases, token.value) : kind === 'all' ? ANY : REPLICATION
       for (const user of line.users) {
         const id = user.kind === 'name' ? intern(this.#users, user.token.value) : ANY
-        this.#put(channel, database, id, network, rule)
+        this.#put(channel, database, id, rule)
       }
     }
     return true
@@ -60,12 +67,9 @@ export class RuleIndex {
   /** Builds the tables; nothing is added afterwards. */
   finish(): void {
     for (const buckets of Object.values(this.#buckets)) {
-      for (const { networks, tables } of buckets.values()) {
-        for (const family of [4, 6] as const) {
-          if (networks[family].length > 0) {
-            tables[family] = new IntervalTable(networks[family])
-            networks[family] = []
-          }
+      for (const [key, bucket] of buckets) {
+        if (Array.isArray(bucket) && bucket.length > FEW) {
+          buckets.set(key, new NetworkTables(bucket.map((rule) => this.#networkOf(rule))))
         }
       }
     }
@@ -108,31 +112,63 @@ export class RuleIndex {
     if (bucket === undefined) {
       return NO_RULE
     }
-    const table = client === undefined ? undefined : bucket.tables[client.family]
-    return client === undefined || table === undefined
-      ? bucket.all
-      : Math.min(bucket.all, table.lookup(client))
+    if (bucket instanceof NetworkTables) {
+      return bucket.lookup(client)
+    }
+    if (typeof bucket === 'number') {
+      return this.#covers(bucket, client) ? bucket : NO_RULE
+    }
+    return bucket.find((rule) => this.#covers(rule, client)) ?? NO_RULE
   }
 
-  #put(
-    channel: Channel,
-    database: number,
-    user: number,
-    network: IndexedNetwork | undefined,
-    rule: number,
-  ): void {
+  #covers(rule: number, client: IpAddress | undefined): boolean {
+    const address = this.#lines[rule]?.address
+    return (
+      address?.kind !== 'network' ||
+      (client !== undefined && isInNetwork(client, address.address, address.mask))
+    )
+  }
+
+  #networkOf(rule: number): IndexedNetwork | number {
+    const address = this.#lines[rule]?.address
+    return address?.kind === 'network'
+      ? { address: address.address, prefix: prefixLength(address.mask) ?? 0, rule }
+      : rule
+  }
+
+  #put(channel: Channel, database: number, user: number, rule: number): void {
     const buckets = this.#buckets[channel]
     const key = keyOf(database, user)
-    let bucket = buckets.get(key)
+    const bucket = buckets.get(key)
     if (bucket === undefined) {
-      bucket = { all: NO_RULE, networks: { 4: [], 6: [] }, tables: {} }
-      buckets.set(key, bucket)
+      buckets.set(key, rule)
+    } else if (Array.isArray(bucket)) {
+      bucket.push(rule)
+    } else if (typeof bucket === 'number') {
+      buckets.set(key, [bucket, rule])
     }
-    if (network === undefined) {
-      bucket.all = Math.min(bucket.all, rule)
-    } else {
-      bucket.networks[network.address.family].push(network)
-    }
+  }
+}
+
+/** The networks of many rules, by family. */
+class NetworkTables {
+  /** First rule that covers every address. */
+  readonly #all: number
+  readonly #tables: Readonly<Record<4 | 6, IntervalTable>>
+
+  /** @param rules - networks, and bare numbers of rules for every address. */
+  constructor(rules: readonly (IndexedNetwork | number)[]) {
+    const networks = rules.filter((rule) => typeof rule !== 'number')
+    const table = (family: 4 | 6): IntervalTable =>
+      new IntervalTable(networks.filter(({ address }) => address.family === family))
+    this.#all = Math.min(NO_RULE, ...rules.filter((rule) => typeof rule === 'number').slice(0, 1))
+    this.#tables = { 4: table(4), 6: table(6) }
+  }
+
+  lookup(client: IpAddress | undefined): number {
+    return client === undefined
+      ? this.#all
+      : Math.min(this.#all, this.#tables[client.family].lookup(client))
   }
 }
 
@@ -167,25 +203,13 @@ function channelOf({ connType }: HbaLine): Channel | undefined {
   }
 }
 
-/** Undefined stands for every address, `unknown` for what only the linear scan can decide. */
-function networkOf({ address }: HbaLine, rule: number): IndexedNetwork | undefined | 'unknown' {
-  switch (address?.kind) {
-    case undefined:
-    case 'all':
-      return undefined
-    case 'network': {
-      const prefix = prefixLength(address.mask)
-      return prefix === undefined ? 'unknown' : { address: address.address, prefix, rule }
-    }
-    case 'hostname':
-    case 'samehost':
-    case 'samenet':
-      return 'unknown'
-  }
-}
-
-function isIndexed({ databases, users }: HbaLine): boolean {
+function isIndexed({ address, databases, users }: HbaLine): boolean {
+  const plainAddress =
+    address === undefined ||
+    address.kind === 'all' ||
+    (address.kind === 'network' && prefixLength(address.mask) !== undefined)
   return (
+    plainAddress &&
     databases.length * users.length <= MAX_PAIRS_PER_RULE &&
     databases.every(({ kind }) => kind === 'all' || kind === 'name' || kind === 'replication') &&
     users.every(({ kind }) => kind === 'all' || kind === 'name')
