@@ -106,6 +106,7 @@ class ProxyServer implements Server {
   #listeners: Listeners | undefined
   #nextId = 0
   #closed: Promise<void> | undefined
+  #reloading: Promise<void> = Promise.resolve()
 
   constructor(
     load: () => Settings,
@@ -152,7 +153,14 @@ class ProxyServer implements Server {
     })
   }
 
-  async reload(): Promise<void> {
+  /** One after the other: the newest request decides what is in force at the end. */
+  reload(): Promise<void> {
+    const reloaded = this.#reloading.then(() => this.#reload())
+    this.#reloading = reloaded.catch(() => {})
+    return reloaded
+  }
+
+  async #reload(): Promise<void> {
     this.#log.log('received reload request, reloading configuration files')
     const snapshot = await loadSnapshot(this.#load(), this.#log)
     await this.#snapshots.replace(snapshot)

@@ -67,6 +67,8 @@ export async function acceptTls(raw: net.Socket, server: ServerTls): Promise<tls
     socket.once('secure', resolve)
     socket.once('_tlsError', fail)
     socket.once('error', fail)
+    // A client may end its side in the middle of the handshake and wait for us to do the same.
+    socket.once('end', () => fail())
     socket.once('close', () => fail())
     raw.once('close', () => fail())
   })
