@@ -21,6 +21,7 @@ export class Cancellation {
   #reason: CancelReason | undefined
   #waiting: ((reason: CancelReason) => void) | undefined
   #controller: AbortController | undefined
+  #listener: ((reason: CancelReason) => void) | undefined
 
   /** @param outer - login deadline, client gone or shutdown, whichever comes first. */
   constructor(outer: AbortSignal) {
@@ -48,6 +49,11 @@ export class Cancellation {
     return this.#controller.signal
   }
 
+  /** The one who hears of it without a signal, which costs more; undefined takes it back. */
+  set onCancel(listener: ((reason: CancelReason) => void) | undefined) {
+    this.#listener = listener
+  }
+
   /** The first reason stays. */
   cancel(reason: CancelReason): void {
     if (this.#reason !== undefined) {
@@ -55,6 +61,7 @@ export class Cancellation {
     }
     this.#reason = reason
     this.#waiting?.(reason)
+    this.#listener?.(reason)
     this.#controller?.abort(abortReason(reason))
   }
 

@@ -95,7 +95,7 @@ class InProcessSession implements ValidatorSession {
   }
 
   async #callStartup(): Promise<InternalErrorOutcome | undefined> {
-    const work = run(() => this.#loaded.callbacks.startup?.(this.#state))
+    const work = run(() => this.#loaded.callbacks.startup?.(this.#state, this.#cancellation))
     this.#started = work.then(
       () => true,
       () => false,
@@ -134,7 +134,9 @@ class InProcessSession implements ValidatorSession {
     const secrets = { tokens: [token], forgotten: false }
     this.#secrets = secrets
     const letGo = inFlight.hold(token)
-    const work = run(() => this.#loaded.callbacks.validate(this.#state, request))
+    const work = run(() =>
+      this.#loaded.callbacks.validate(this.#state, request, this.#cancellation),
+    )
     const settles = (): void => {
       turn.end()
       letGo()

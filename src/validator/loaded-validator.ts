@@ -11,14 +11,22 @@ import {
   type ValidationRequest,
   type ValidatorState,
 } from './contract.ts'
+import type { Cancellation } from './cancellation.ts'
 import { describeThrown } from './describe-thrown.ts'
 import type { TokensInFlight } from './tokens-in-flight.ts'
 import type { Turns } from './turns.ts'
 
-/** A module's callbacks, bound to it. What they return is foreign. */
+/**
+ * A module's callbacks, bound to it. What they return is foreign. The cancellation is for a module that
+ * is somewhere else; one that is here has `state.signal`.
+ */
 export interface ValidatorCallbacks {
-  readonly startup: ((state: ValidatorState) => unknown) | undefined
-  readonly validate: (state: ValidatorState, request: ValidationRequest<unknown>) => unknown
+  readonly startup: ((state: ValidatorState, cancellation: Cancellation) => unknown) | undefined
+  readonly validate: (
+    state: ValidatorState,
+    request: ValidationRequest<unknown>,
+    cancellation: Cancellation,
+  ) => unknown
   readonly shutdown: ((state: ValidatorState) => unknown) | undefined
   readonly dispose: (() => Awaitable<unknown>) | undefined
 }
@@ -79,6 +87,7 @@ export function bindValidator(name: string, module: unknown, work: ValidatorWork
   }
   const bind = (member: 'startup' | 'validate' | 'shutdown' | 'dispose'): AnyFunction | undefined =>
     bindFunction(name, module, member, members[member])
+  const startup = bind('startup')
   const validate = bind('validate')
   if (validate === undefined) {
     throw badShape(name, 'has a "validate" that is not a function')
@@ -86,8 +95,9 @@ export function bindValidator(name: string, module: unknown, work: ValidatorWork
   return Object.freeze({
     name,
     callbacks: Object.freeze({
-      startup: bind('startup'),
-      validate,
+      startup: startup && ((state: ValidatorState) => startup(state)),
+      validate: (state: ValidatorState, request: ValidationRequest<unknown>) =>
+        validate(state, request),
       shutdown: bind('shutdown'),
       dispose: bind('dispose'),
     }),

@@ -6,6 +6,7 @@
 import type { ResourceLimits } from 'node:worker_threads'
 import type { ValidationRequest, ValidatorLog, ValidatorState } from '../contract.ts'
 import { ValidatorLoadError } from '../../errors.ts'
+import type { Cancellation } from '../cancellation.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import { type LoadValidatorOptions, newValidatorWork } from '../load-validator-module.ts'
 import type { LoadedValidator, ValidatorCallbacks } from '../loaded-validator.ts'
@@ -111,20 +112,18 @@ class Homes {
   readonly #logs = new Map<number, ValidatorLog>()
   #last = 0
 
-  async open(state: ValidatorState, pool: WorkerPool): Promise<Home> {
+  async open(state: ValidatorState, pool: WorkerPool, cancellation: Cancellation): Promise<Home> {
     const worker = await pool.pick()
-    const { signal } = state
-    if (signal.aborted) {
+    if (cancellation.reason !== undefined) {
       throw new RemoteFault('aborted', 'the connection ended before its worker was ready')
     }
     this.#last += 1
-    const home = { worker, id: this.#last }
+    const home = { worker, id: this.#last, cancellation }
     worker.connections += 1
     this.#homes.set(state, home)
     this.#logs.set(home.id, state.log)
-    const cancel = (): void =>
-      worker.tell({ op: 'cancel', state: home.id, timedOut: timedOut(signal) })
-    signal.addEventListener('abort', cancel, { once: true })
+    cancellation.onCancel = (reason) =>
+      worker.tell({ op: 'cancel', state: home.id, timedOut: reason === 'timeout' })
     return home
   }
 
@@ -136,6 +135,7 @@ class Homes {
     const home = this.#homes.get(state)
     if (home !== undefined && this.#homes.delete(state)) {
       home.worker.connections -= 1
+      home.cancellation.onCancel = undefined
       home.worker.tell({ op: 'forget', state: home.id })
       this.#logs.delete(home.id)
     }
@@ -148,6 +148,7 @@ class Homes {
 
 interface Home {
   readonly worker: ValidatorWorker
+  readonly cancellation: Cancellation
   readonly id: number
 }
 
@@ -155,8 +156,8 @@ function remoteCallbacks(pool: WorkerPool, homes: Homes, report: LoadedReport): 
   const keepsState = report.startup || report.shutdown
   return Object.freeze({
     startup: keepsState
-      ? async (state: ValidatorState) => {
-          const { worker, id } = await homes.open(state, pool)
+      ? async (state: ValidatorState, cancellation: Cancellation) => {
+          const { worker, id } = await homes.open(state, pool, cancellation)
           try {
             await worker.call({ op: 'startup', state: id })
           } catch (error) {
@@ -165,8 +166,12 @@ function remoteCallbacks(pool: WorkerPool, homes: Homes, report: LoadedReport): 
           }
         }
       : undefined,
-    validate: async (state: ValidatorState, request: ValidationRequest<unknown>) => {
-      const { worker, id } = homes.get(state) ?? (await homes.open(state, pool))
+    validate: async (
+      state: ValidatorState,
+      request: ValidationRequest<unknown>,
+      cancellation: Cancellation,
+    ) => {
+      const { worker, id } = homes.get(state) ?? (await homes.open(state, pool, cancellation))
       try {
         const { token, ...rest } = plain(request as RemoteRequest)
         return passOn(await worker.call({ op: 'validate', state: id, request: { token, ...rest } }))
@@ -225,10 +230,6 @@ async function checkRemotely(
     | readonly [ValidatorOptionError, ...ValidatorOptionError[]]
     | undefined
   return errors === undefined ? { options } : { errors }
-}
-
-function timedOut(signal: AbortSignal): boolean {
-  return signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError'
 }
 
 function isLevel(level: unknown): level is 'debug' | 'log' | 'warning' {

@@ -10,6 +10,7 @@ import { ValidatorLoadError, type ValidatorLoadReason } from '../../errors.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import { RemoteFault } from '../validation-outcome.ts'
 import type { FromWorker, LoadedReport, ToWorker, WorkerStart } from './messages.ts'
+import { Outbox } from './outbox.ts'
 
 /** How often a worker that has calls to answer is asked whether it is still there. */
 export const HEARTBEAT_MS = 500
@@ -51,6 +52,7 @@ export class ValidatorWorker {
   readonly #name: string
   readonly #worker: Worker
   readonly #port: MessagePort
+  readonly #outbox: Outbox<ToWorker>
   readonly #listener: WorkerListener
   readonly #pending = new Map<number, Pending>()
   #loading: { resolve: (report: LoadedReport) => void; reject: (error: Error) => void } | undefined
@@ -64,6 +66,7 @@ export class ValidatorWorker {
     const { port1, port2 } = new MessageChannel()
     this.#name = options.start.name
     this.#port = port1
+    this.#outbox = new Outbox(port1)
     this.#listener = options.listener
     this.ready = new Promise((resolve, reject) => {
       this.#loading = { resolve, reject }
@@ -79,7 +82,11 @@ export class ValidatorWorker {
     })
     // The port, and not the thread, keeps the process alive: while there is an answer to wait for.
     this.#worker.unref()
-    this.#port.on('message', (message: FromWorker) => this.#hear(message))
+    this.#port.on('message', (messages: readonly FromWorker[]) => {
+      for (const message of messages) {
+        this.#hear(message)
+      }
+    })
     this.#worker.on('error', (error) => {
       this.#why ??= describeEnd(error)
     })
@@ -102,14 +109,14 @@ export class ValidatorWorker {
         this.#port.ref()
         this.#listenForLife()
       }
-      this.#port.postMessage({ ...message, call })
+      this.#outbox.put({ ...message, call })
     })
   }
 
   /** Says something that has no answer. */
   tell(message: Exclude<ToWorker, { readonly call: number }>): void {
     if (!this.#ended) {
-      this.#port.postMessage(message)
+      this.#outbox.put(message)
     }
   }
 
@@ -192,7 +199,7 @@ export class ValidatorWorker {
         void this.terminate(`it did not react for ${(MISSED_HEARTBEATS * HEARTBEAT_MS) / 1000} s`)
         return
       }
-      this.#port.postMessage({ op: 'ping' } satisfies ToWorker)
+      this.#outbox.put({ op: 'ping' })
     }, HEARTBEAT_MS)
     this.#heartbeat.unref()
   }

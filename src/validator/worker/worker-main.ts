@@ -7,7 +7,7 @@ import { workerData } from 'node:worker_threads'
 import { ValidatorLoadError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import type { ValidatorState } from '../contract.ts'
-import { abortReason } from '../cancellation.ts'
+import { abortReason, Cancellation } from '../cancellation.ts'
 import { createState, run } from '../connection-state.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import { loadValidator } from '../load-validator-module.ts'
@@ -18,6 +18,7 @@ import { createValidationRequest } from '../validation-request.ts'
 import { checkValidatorOptions } from '../validator-options.ts'
 import { createValidatorLog } from '../validator-log.ts'
 import type { FromWorker, RemoteRequest, ToWorker, WorkerStart } from './messages.ts'
+import { Outbox } from './outbox.ts'
 
 interface RemoteConnection {
   readonly state: ValidatorState
@@ -30,10 +31,13 @@ const { port } = start
 // The module can read workerData, too.
 Reflect.deleteProperty(start, 'port')
 
+// The module here looks at its signal.
+const NEVER = new Cancellation(new AbortController().signal)
 const connections = new Map<number, RemoteConnection>()
 const parsedOptions = new Map<string, unknown>()
 
-const say = (message: FromWorker): void => port.postMessage(message)
+const outbox = new Outbox<FromWorker>(port)
+const say = (message: FromWorker): void => outbox.put(message)
 
 process.on('unhandledRejection', (reason) => {
   say({ op: 'stray', detail: scrubText(describeThrown(reason), everySecret()) })
@@ -46,8 +50,10 @@ async function main(): Promise<void> {
   if (loaded === undefined) {
     return
   }
-  port.on('message', (message) => {
-    void serve(loaded, message as ToWorker)
+  port.on('message', (messages) => {
+    for (const message of messages as readonly ToWorker[]) {
+      void serve(loaded, message)
+    }
   })
   const { startup, shutdown } = loaded.callbacks
   say({
@@ -102,7 +108,7 @@ async function answer(loaded: LoadedValidator, message: Call): Promise<unknown> 
   const { startup, shutdown } = loaded.callbacks
   switch (message.op) {
     case 'startup':
-      await run(() => startup?.(connectionOf(message.state).state))
+      await run(() => startup?.(connectionOf(message.state).state, NEVER))
       return undefined
     case 'validate':
       return validate(loaded, message.state, message.request)
@@ -133,7 +139,7 @@ async function validate(
       { ...rest, token, options, scope: remote.scope.join(' ') },
       Object.freeze({ ...info }),
     )
-    const value = await run(() => loaded.callbacks.validate(connection.state, request))
+    const value = await run(() => loaded.callbacks.validate(connection.state, request, NEVER))
     return readValidationResult(value, token, secrets)
   } catch (error) {
     const detail = `validate threw: ${scrubText(describeThrown(error), secrets)}`
