@@ -28,6 +28,8 @@ export class AuthorizationServer implements AsyncDisposable {
   readonly port: number
   /** How often each path was asked for. */
   readonly requests = new Map<string, number>()
+  /** TCP connections that were ever made. */
+  connections = 0
   /** The key that tokens are signed with; replace it to rotate. */
   key: SigningKey
   /** What the key set holds. */
@@ -53,6 +55,7 @@ export class AuthorizationServer implements AsyncDisposable {
       this.#answer(request, response)
     })
     server.on('connection', (socket: Socket) => {
+      this.connections += 1
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
     })

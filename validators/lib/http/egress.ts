@@ -37,10 +37,15 @@ export function isAllowedAddress(address: string, egress: Egress): boolean {
  * A `lookup` for `net.connect` that yields addresses only if all of them are allowed.
  *
  * @param loopbackOnly - for plain http, which never leaves this machine
+ * @param resolve - default: the system's resolver
  */
-export function guardedLookup(egress: Egress, loopbackOnly = false): LookupFunction {
+export function guardedLookup(
+  egress: Egress,
+  loopbackOnly = false,
+  resolve: typeof dnsLookup = dnsLookup,
+): LookupFunction {
   return (hostname, options, callback) => {
-    dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
+    resolve(hostname, { ...options, all: true }, (error, addresses) => {
       if (error !== null) {
         callback(error, [])
         return
