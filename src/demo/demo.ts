@@ -177,6 +177,13 @@ function endingSignal(signal: AbortSignal | undefined): {
   for (const name of ENDING_SIGNALS) {
     process.on(name, end)
   }
+  // Nobody reads any more (`pgbearer demo | head`); it stays, because more may still be written.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') {
+      throw error
+    }
+    controller.abort()
+  })
   return {
     signal: signal === undefined ? controller.signal : AbortSignal.any([controller.signal, signal]),
     release() {

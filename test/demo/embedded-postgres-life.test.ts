@@ -2,10 +2,11 @@ import { cpSync, existsSync, lstatSync, readdirSync, writeFileSync } from 'node:
 import { chmod } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 
 import type { Account } from '../../src/demo/keeper.ts'
 import { giveTo } from '../../src/demo/postgres-installation.ts'
+import { fillPostgresTemplate } from '../../src/demo/postgres-template.ts'
 import { type Program, startProgram } from '../support/child-process.ts'
 import { eventually, ourTemporaryDirectories, processesWith } from '../support/processes.ts'
 import { temporaryDirectory } from '../support/temporary-directory.ts'
@@ -21,17 +22,23 @@ interface Started {
   readonly version: string
 }
 
+interface ProgramPlace {
+  readonly project?: string
+  readonly account?: Account
+  readonly template?: string
+}
+
 /** A program that starts a server, says so, and then does what `next` says. */
 function startServerProgram(
   next: string,
-  { project = root, account }: { project?: string; account?: Account } = {},
+  { project = root, account, template }: ProgramPlace = {},
 ): Program {
   const module = pathToFileURL(join(project, 'dist/src/demo/embedded-postgres.js')).href
   const script = `
     import { statSync } from 'node:fs'
     import { dirname } from 'node:path'
     import { startEmbeddedPostgres } from ${JSON.stringify(module)}
-    const server = await startEmbeddedPostgres()
+    const server = await startEmbeddedPostgres(${JSON.stringify({ template })})
     const [{ server_version: version }] = await server.query('SHOW server_version')
     const owner = statSync(server.dataDirectory).uid
     console.log(JSON.stringify({ directory: dirname(server.dataDirectory), owner, version }))
@@ -112,7 +119,9 @@ describe('a program that ends without stopping its server', () => {
     { how: 'by SIGKILL', next: 'setInterval(() => {}, 1000)', signal: 'SIGKILL' },
   ]
   test.each(ends)('leaves nothing when it ends $how', async ({ next, signal }) => {
-    const program = startServerProgram(next)
+    const template = inject('postgresTemplate')
+    await fillPostgresTemplate(template)
+    const program = startServerProgram(next, { template })
     const { directory } = await started(program)
     if (signal !== undefined) {
       program.kill(signal)
