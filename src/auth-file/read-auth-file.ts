@@ -19,7 +19,7 @@ import { scanToken } from './tokenize-line.ts'
 export const MAX_INCLUDE_DEPTH = 10
 
 /** All tokens of all files of one load together; files that include each other multiply. */
-export const MAX_AUTH_TOKENS: number = 5_000_000
+export const MAX_AUTH_TOKENS: number = 3_000_000
 
 /** One line that says something (`TokenizedAuthLine`). */
 export interface AuthRecord {
@@ -50,8 +50,8 @@ export interface AuthFile {
  * const { records, errors } = readAuthFile('/etc/pgbearer/pg_hba.conf')
  * ```
  */
-export function readAuthFile(path: string): AuthFile {
-  const reader = new AuthFileReader()
+export function readAuthFile(path: string, { maxTokens = MAX_AUTH_TOKENS } = {}): AuthFile {
+  const reader = new AuthFileReader(maxTokens)
   reader.read(fromText(path), 0, { file: path })
   return { records: reader.records, errors: reader.errors }
 }
@@ -71,8 +71,13 @@ const DIRECTIVES = new Set<string>(['include', 'include_if_exists', 'include_dir
 class AuthFileReader {
   readonly records: AuthRecord[] = []
   readonly errors: ConfigFileError[] = []
+  readonly #maxTokens: number
   #tokens = 0
   readonly #contents = new Map<ByteString, ByteString>()
+
+  constructor(maxTokens: number) {
+    this.#maxTokens = maxTokens
+  }
 
   /** Adds a file's records; `from` is where a failure to open it is reported. */
   read(path: ByteString, depth: number, from: Place, records = this.records): Failure | undefined {
@@ -86,6 +91,9 @@ class AuthFileReader {
       return content
     }
     for (const line of logicalLines(content)) {
+      if (this.#tokens > this.#maxTokens) {
+        return undefined
+      }
       this.#addLine(path, file, line, depth, records)
     }
     return undefined
@@ -188,9 +196,11 @@ class AuthFileReader {
     place: Place,
     field: AuthToken[],
   ): string | undefined {
+    const exhausted = this.#tokens > this.#maxTokens
     this.#tokens++
-    if (this.#tokens > MAX_AUTH_TOKENS) {
-      return this.#fail(place, `more than ${MAX_AUTH_TOKENS} words in all files together`).text
+    if (this.#tokens > this.#maxTokens) {
+      const text = `more than ${this.#maxTokens} words in all files together`
+      return exhausted ? text : this.#fail(place, text).text
     }
     if (token.quoted || token.value.length < 2 || !token.value.startsWith('@')) {
       field.push(token)
