@@ -25,7 +25,6 @@ const LONGER_RUN = /[A-Za-z0-9._~+/=-]{24,}/g
 // '{"' in base64url: the start of every JOSE header and claims set.
 const JWT_PIECE = /eyJ[A-Za-z0-9_.-]{13,}/g
 const HALF_A_PAIR = /\p{Cs}/gu
-const CUT_OFF = /[A-Za-z0-9._~+/=%-]/
 
 /** What must not be read in a text. */
 export interface Secrets {
@@ -50,7 +49,7 @@ export const NO_SECRETS: Secrets = { tokens: [], forgotten: false }
  * ```
  */
 export function scrubText(text: string, secrets: Secrets, limit: number = MAX_MODULE_TEXT): string {
-  let clean = cut(text)
+  let clean = text.slice(0, MAX_TEXT_READ)
   for (const token of secrets.tokens) {
     if (token === '') {
       continue
@@ -84,18 +83,6 @@ function percentEncoded(token: string): string {
     /[+/=]/g,
     (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
   )
-}
-
-// A token that is cut in two would not be found any more, so what was cut goes as a whole.
-function cut(text: string): string {
-  if (text.length <= MAX_TEXT_READ) {
-    return text
-  }
-  let end = MAX_TEXT_READ
-  while (end > 0 && CUT_OFF.test(text.charAt(end - 1))) {
-    end -= 1
-  }
-  return `${text.slice(0, end)}…`
 }
 
 function sharesPiece(run: string, tokens: Iterable<string>): boolean {

@@ -298,6 +298,20 @@ describe('silence past the deadline', () => {
     await session.shutdown()
   })
 
+  test('is the end also when it passes while validate is being called, and nothing comes after', async () => {
+    const { signal, pass } = deadline()
+    const loaded = inline({
+      validate: () => {
+        pass()
+        return new Promise(() => {})
+      },
+    })
+    const session = open(loaded, { signal })
+    await session.startup()
+    expect(await session.validate(INPUT)).toMatchObject({ reason: 'timeout' })
+    await session.shutdown()
+  })
+
   test('is told to the module by its signal', async () => {
     const life = freshLife()
     const { signal, pass } = deadline()

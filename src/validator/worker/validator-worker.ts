@@ -5,7 +5,13 @@
  * @module
  */
 import type { Readable } from 'node:stream'
-import { MessageChannel, type MessagePort, type ResourceLimits, Worker } from 'node:worker_threads'
+import {
+  MessageChannel,
+  type MessagePort,
+  receiveMessageOnPort,
+  type ResourceLimits,
+  Worker,
+} from 'node:worker_threads'
 import { ValidatorLoadError, type ValidatorLoadReason } from '../../errors.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import { RemoteFault } from '../validation-outcome.ts'
@@ -82,15 +88,14 @@ export class ValidatorWorker {
     })
     // The port, and not the thread, keeps the process alive: while there is an answer to wait for.
     this.#worker.unref()
-    this.#port.on('message', (messages: readonly FromWorker[]) => {
-      for (const message of messages) {
-        this.#hear(message)
-      }
-    })
+    this.#port.on('message', (messages: readonly FromWorker[]) => this.#hearAll(messages))
     this.#worker.on('error', (error) => {
       this.#why ??= describeEnd(error)
     })
-    this.#worker.on('exit', (code) => this.#end(this.#why ?? `it exited with code ${code}`))
+    this.#worker.on('exit', (code) => {
+      this.#hearOut()
+      this.#end(this.#why ?? `it exited with code ${code}`)
+    })
     this.#watch(this.#worker.stdout)
     this.#watch(this.#worker.stderr)
     this.#listenForLife()
@@ -125,6 +130,21 @@ export class ValidatorWorker {
     this.#why ??= why
     await this.#worker.terminate()
     this.#end(why)
+  }
+
+  #hearAll(messages: readonly FromWorker[]): void {
+    for (const message of messages) {
+      this.#hear(message)
+    }
+  }
+
+  // The end of a thread can overtake what it said last.
+  #hearOut(): void {
+    let received = receiveMessageOnPort(this.#port)
+    while (received !== undefined) {
+      this.#hearAll(received.message as readonly FromWorker[])
+      received = receiveMessageOnPort(this.#port)
+    }
   }
 
   #hear(message: FromWorker): void {
