@@ -5,7 +5,8 @@
  * @module
  */
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtempSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -71,7 +72,7 @@ async function build(
   { log, signal, onReady }: StageOptions,
   cleanup: (() => Promise<unknown>)[],
 ): Promise<Omit<Stage, typeof Symbol.asyncDispose>> {
-  const directory = await mkdtemp(join(tmpdir(), 'pgbearer-demo-'))
+  const directory = mkdtempSync(join(tmpdir(), 'pgbearer-demo-'))
   const kept = keep(directory)
   cleanup.push(() => kept.end())
 

@@ -1,4 +1,5 @@
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtempSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -13,7 +14,7 @@ export interface TemporaryDirectory extends AsyncDisposable {
 
 /** A directory that is gone when it is disposed of, or when the process ends, however it ends. */
 export async function makeTemporaryDirectory(): Promise<TemporaryDirectory> {
-  const path = await mkdtemp(join(tmpdir(), 'pgbearer-test-'))
+  const path = mkdtempSync(join(tmpdir(), 'pgbearer-test-'))
   const kept = keep(path)
   return {
     path,
