@@ -71,3 +71,20 @@ export type {
 } from './sources/metadata-sources.ts'
 export { type OpenBrowser, browserCommand } from './sources/open-browser.ts'
 export type { FileSourceOptions, KubernetesSourceOptions } from './sources/simple-sources.ts'
+export { type ExecCommandOptions, runExec } from './cli/exec-command.ts'
+export {
+  type TokenCommandOptions,
+  runLogoutCommand,
+  runTokenCommand,
+} from './cli/token-command.ts'
+export type { CommandStreams, SourceFlags } from './cli/command-options.ts'
+export {
+  type OAuthConnectionString,
+  parseOAuthConnectionString,
+} from './config/connection-string.ts'
+export {
+  SOURCE_ENVIRONMENTS,
+  type SourceConfig,
+  type SourceEnvironment,
+  sourceFromConfig,
+} from './config/source-config.ts'
