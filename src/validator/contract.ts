@@ -40,7 +40,7 @@ export interface ValidatorState<PrivateData = unknown> {
   /** The module's own (PostgreSQL's `private_data`); `undefined` until `startup` sets it. */
   privateData: PrivateData
   readonly log: ValidatorLog
-  /** Aborts at the login deadline, when the client leaves and at shutdown. */
+  /** Aborts at the login deadline, when the client leaves and when the connection ends, before `shutdown`. */
   readonly signal: AbortSignal
   /** pgbearer's version, such as `0.1.0` (PostgreSQL's `sversion`). */
   readonly hostVersion: string
@@ -73,18 +73,19 @@ export interface ValidationRequest<Options = Readonly<Record<string, string>>> {
   readonly connection: ConnectionInfo
 }
 
-/** What `validate` answers. */
+/** What `validate` answers. All of it must be properties of the object's own; each is read once. */
 export interface ValidatorResult {
   /** Lets the client in only if it is exactly `true` (and the user map agrees). */
   readonly authorized: boolean
   /**
    * Who the token belongs to; the input of the user map. Logged also on refusal. Absent or null means
-   * anonymous, which logs in only under `delegate_ident_mapping`.
+   * anonymous, which logs in only under `delegate_ident_mapping`. At most 1024 bytes of UTF-8, without
+   * control characters and without the token; anything else is an internal error.
    */
   readonly authnId?: string | null | undefined
   /** Why not, for the log only (PostgreSQL 19's `error_detail`). Never a token or a part of one. */
   readonly errorDetail?: string | undefined
-  /** When the token stops being valid, in seconds since 1970 (a JWT's `exp`). */
+  /** When the token stops being valid, in seconds since 1970 (a JWT's `exp`); before the year 10000. */
   readonly expiresAt?: number | undefined
   /** A stable word for the log, such as `expired` or `wrong_audience`. */
   readonly code?: string | undefined
@@ -136,6 +137,11 @@ export interface ValidatorContext {
   readonly baseDirectory: string
   /** The issuers of the rules that name this validator, so that keys can be fetched before a login. */
   readonly issuers: readonly string[]
+  /**
+   * True where nobody will log in (`pgbearer check`): check the settings and the files that they name, and ask
+   * nobody over the network. Such a module is disposed of without a validation.
+   */
+  readonly checkOnly?: boolean
 }
 
 /**

@@ -49,6 +49,8 @@ export interface LoadValidatorOptions {
   readonly baseDirectory: string
   /** The issuers of the rules that name this validator. */
   readonly issuers: readonly string[]
+  /** Nobody will log in: the module is asked to keep off the network. Default: false. */
+  readonly checkOnly?: boolean
   readonly log: Log
   /** Gives up waiting; the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal
@@ -133,7 +135,7 @@ async function importModule(
       throw failure(
         name,
         'not_loadable',
-        `could not load OAuth validator module "${name}": ${describeThrown(imported.error)}`,
+        `could not load OAuth validator module "${name}": ${describeImportFailure(imported.error)}`,
         imported.error,
       )
     case 'late':
@@ -143,6 +145,17 @@ async function importModule(
         `could not load OAuth validator module "${name}": it was still loading after ${seconds(options)}`,
       )
   }
+}
+
+function describeImportFailure(error: unknown): string {
+  const isTypeScript =
+    error instanceof Error &&
+    'code' in error &&
+    error.code === 'ERR_UNKNOWN_FILE_EXTENSION' &&
+    /\.[cm]?ts"/.test(error.message)
+  return isTypeScript
+    ? `Node.js ${process.version} cannot load TypeScript: compile the module, or use Node.js 22.18 or later`
+    : describeThrown(error)
 }
 
 /** The default export where there is one, else the module itself. */
@@ -184,6 +197,7 @@ async function runInit(
     log,
     baseDirectory: options.baseDirectory,
     issuers: Object.freeze([...options.issuers]),
+    checkOnly: options.checkOnly === true,
   })
   const settings = frozenCopy(options.settings ?? {})
   const work = new Promise<unknown>((resolve) => {

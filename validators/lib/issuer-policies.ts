@@ -63,7 +63,9 @@ export class IssuerPolicies implements AsyncDisposable {
       }
       for (const issuer of issuers) {
         const policy = await policies.policyFor(issuer)
-        await prefetchKeys(policy.keys, settings)
+        // What is on this machine is looked at even then.
+        const quiet = context.checkOnly === true && settings.jwks_file === undefined
+        await prefetchKeys(policy.keys, quiet ? { ...settings, prefetch: 'off' } : settings)
       }
       return policies
     } catch (error) {

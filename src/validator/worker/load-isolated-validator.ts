@@ -66,6 +66,7 @@ export async function loadIsolatedValidator(
         settings: options.settings ?? {},
         baseDirectory: options.baseDirectory,
         issuers: [...options.issuers],
+        checkOnly: options.checkOnly === true,
         timeoutMs: options.timeoutMs,
       },
     },

@@ -13,6 +13,7 @@ export interface WorkerStart {
   readonly settings: Readonly<Record<string, unknown>>
   readonly baseDirectory: string
   readonly issuers: readonly string[]
+  readonly checkOnly: boolean
   readonly timeoutMs: number | undefined
 }
 

@@ -68,6 +68,7 @@ async function load(): Promise<LoadedValidator | undefined> {
       settings: start.settings,
       baseDirectory: start.baseDirectory,
       issuers: start.issuers,
+      checkOnly: start.checkOnly,
       log: portLog(undefined),
       ...(start.timeoutMs === undefined ? {} : { timeoutMs: start.timeoutMs }),
     })
