@@ -81,7 +81,7 @@ describe('SIGTERM', () => {
     const { program, port } = await serving({ more: 'shutdown_timeout = "200ms"' })
     const client = await session(port)
     const ended = new Promise<{ code?: string }>((resolve) => {
-      client.on('error', (error: { code?: string }) => resolve(error))
+      client.on('error', (error: Error & { code?: string }) => resolve(error))
     })
     program.kill('SIGTERM')
     expect((await ended).code).toBe('57P01')
