@@ -507,7 +507,7 @@ describe('pgbearer exec', () => {
     const outcome = await exec(
       honest(() => true),
       '',
-      { source: 'device', issuer: 'https://i' },
+      { source: 'device', path: undefined, issuer: 'https://i' },
     )
     expect(outcome).toMatchObject({ code: 2 })
     expect(outcome.err).toContain('nobody is at a terminal')
