@@ -6,8 +6,8 @@
  */
 
 const MAX_CAUSES = 3
-// The first frame; before it, a syntax error has the place in the file that was imported.
-const PLACE = /^(?:\s+at )?((?:.{0,200}\()?file:.{1,300}:\d+\)?)$|^\s+at (.{1,300})$/m
+// The first frame that is not Node's own; before it, a syntax error has the file that was imported.
+const PLACE = /^(file:.{1,300}:\d+)$|^\s+at ((?!.*node:).{1,300})$/m
 
 /**
  * Name, message, the place it was thrown at and the causes.

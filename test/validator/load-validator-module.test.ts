@@ -4,9 +4,14 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ValidatorLoadError, type ValidatorLoadReason } from '../../src/errors.ts'
-import { loadValidator } from '../../src/validator/load-validator-module.ts'
+import {
+  instantiateValidator,
+  type LoadValidatorOptions,
+  loadValidator,
+} from '../../src/validator/load-validator-module.ts'
+import type { LoadedValidator } from '../../src/validator/loaded-validator.ts'
 import { BUNDLED_VALIDATORS } from '../../src/validator/resolve-validator-name.ts'
-import { fixture, freshLife, gate, login, readableLog, settle } from './support.ts'
+import { FIXTURES, fixture, freshLife, gate, login, readableLog, settle } from './support.ts'
 
 async function failureOf(work: Promise<unknown>): Promise<ValidatorLoadError> {
   const error: unknown = await work.then(
@@ -15,6 +20,20 @@ async function failureOf(work: Promise<unknown>): Promise<ValidatorLoadError> {
   )
   expect(error).toBeInstanceOf(ValidatorLoadError)
   return error as ValidatorLoadError
+}
+
+/** Loads a fixture whose file has been read already, so that a short timeout is for its init function. */
+async function imported(
+  file: string,
+  options: Partial<LoadValidatorOptions>,
+): Promise<LoadedValidator> {
+  const namespace = (await import(pathToFileURL(join(FIXTURES, file)).href)) as object
+  return instantiateValidator(`./${file}`, namespace, {
+    baseDirectory: FIXTURES,
+    issuers: [],
+    log: readableLog().log,
+    ...options,
+  })
 }
 
 describe('a module that cannot be used', () => {
@@ -78,7 +97,7 @@ describe('a module that cannot be used', () => {
   })
 
   test('is given up when its init function does not finish', async () => {
-    const error = await failureOf(fixture('init-never-settles.js', { timeoutMs: 50 }))
+    const error = await failureOf(imported('init-never-settles.js', { timeoutMs: 50 }))
     expect(error).toMatchObject({ reason: 'init_timed_out' })
     expect(error.message).toContain('was still running after 0.05 s')
   })
@@ -92,7 +111,7 @@ describe('a module that cannot be used', () => {
         disposals += 1
       },
     })
-    await failureOf(fixture('init-is-late.js', { timeoutMs: 20 }))
+    await failureOf(imported('init-is-late.js', { timeoutMs: 20 }))
     init.open()
     await settle()
     expect(disposals).toBe(1)

@@ -73,6 +73,24 @@ describe('a module that cannot be used', () => {
   })
 })
 
+describe('a module in TypeScript', () => {
+  test('is loaded where Node can, and where it cannot the error says what to do', async () => {
+    const loading = isolated('typescript-module.ts')
+    if ('typescript' in process.features && process.features.typescript !== false) {
+      expect(await login(await loading, { token: 'open-sesame' })).toMatchObject({
+        authorized: true,
+      })
+      return
+    }
+    await expect(loading).rejects.toMatchObject({
+      reason: 'not_loadable',
+      message: expect.stringMatching(
+        /Node\.js v\d+\.\S+ cannot load TypeScript: compile the module/,
+      ),
+    })
+  })
+})
+
 describe('a module in a worker', () => {
   test.each([
     ['throws-in-validate.js', 'threw', 'validate threw: TypeError: role ali is unknown'],
