@@ -67,6 +67,12 @@ export const HBA_DIFFERENCES: readonly KnownDifference<HbaFileRule>[] = [
     explains: (real) => starts(real.error, 'unrecognized authentication option name: "validator.'),
   },
   {
+    why: 'upstream and token_in_password are ours',
+    explains: (real) =>
+      starts(real.error, 'unrecognized authentication option name: "token_in_password"') ||
+      starts(real.error, 'invalid authentication method "upstream"'),
+  },
+  {
     why: 'RE2 has no back-references, look-around, word starts and basic or extended flavours',
     explains: (_, ours) => isRefusedExpression(ours.error),
   },
