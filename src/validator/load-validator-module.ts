@@ -9,37 +9,13 @@ import type { Log } from '../log.ts'
 import type { ValidatorContext, ValidatorLog } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
 import { disposeQuietly } from './dispose-validators.ts'
-import {
-  badShape,
-  bindValidator,
-  type LoadedValidator,
-  type ValidatorWork,
-} from './loaded-validator.ts'
+import { badShape, bindValidator, type LoadedValidator } from './loaded-validator.ts'
 import { resolveValidatorName, type ValidatorSource } from './resolve-validator-name.ts'
-import { TokensInFlight } from './tokens-in-flight.ts'
-import { Turns } from './turns.ts'
+import { newValidatorWork, type ValidatorLimits } from './validator-limits.ts'
 import { createValidatorLog } from './validator-log.ts'
 
 /** How long a module may take to be imported, and again for its init function. */
 export const LOAD_TIMEOUT_MS = 30_000
-
-/** How many validations of one module run at once, unless its limits say otherwise. */
-export const MAX_CONCURRENT_VALIDATIONS = 100
-/** How many more wait their turn; one beyond fails at once. */
-export const MAX_WAITING_VALIDATIONS = 1000
-
-/** What one module may use. */
-export interface ValidatorLimits {
-  /** At least 1. Default {@link MAX_CONCURRENT_VALIDATIONS}. */
-  readonly maxConcurrent?: number
-  /** Default {@link MAX_WAITING_VALIDATIONS}. */
-  readonly maxWaiting?: number
-  /**
-   * `validator_timeout`: the longest that `startup` and `validate` may take, each. Default: the login deadline
-   * alone counts.
-   */
-  readonly validatorTimeoutMs?: number | undefined
-}
 
 /** What a module is loaded with. */
 export interface LoadValidatorOptions {
@@ -106,18 +82,6 @@ export async function instantiateValidator(
     disposeQuietly(module)
     throw error
   }
-}
-
-/** What the host keeps for a module that is being loaded. */
-export function newValidatorWork(limits: ValidatorLimits): ValidatorWork {
-  return Object.freeze({
-    inFlight: new TokensInFlight(),
-    turns: new Turns(
-      limits.maxConcurrent ?? MAX_CONCURRENT_VALIDATIONS,
-      limits.maxWaiting ?? MAX_WAITING_VALIDATIONS,
-    ),
-    timeoutMs: limits.validatorTimeoutMs,
-  })
 }
 
 type UnknownInit = (settings: unknown, context: ValidatorContext) => unknown
