@@ -72,6 +72,8 @@ export interface TimePolicy {
   readonly maxLifetimeSeconds: number
   /** Of `now - iat`; Infinity: not limited. */
   readonly maxAgeSeconds: number
+  /** A JWT has to say when it was issued; an introspection answer may leave it out. */
+  readonly iatRequired: boolean
 }
 
 /** A token's times, in seconds since 1970. */
@@ -85,30 +87,38 @@ export interface TokenTimes {
  */
 export function checkTimes(claims: JsonObject, policy: TimePolicy): TokenTimes {
   const exp = numericDate(claims, 'exp')
-  const iat = numericDate(claims, 'iat')
-  const nbf = Object.hasOwn(claims, 'nbf') ? numericDate(claims, 'nbf') : iat
-  if (iat > exp || nbf > exp) {
+  const iat =
+    policy.iatRequired || Object.hasOwn(claims, 'iat') ? numericDate(claims, 'iat') : undefined
+  const nbf = Object.hasOwn(claims, 'nbf') ? numericDate(claims, 'nbf') : 0
+  if ((iat ?? 0) > exp || nbf > exp) {
     throw new Refusal('bad_claim_type', 'The token ends before it begins.')
   }
+  checkNow({ exp, iat, nbf }, policy)
+  return { expiresAt: exp }
+}
+
+function checkNow(
+  { exp, iat, nbf }: { exp: number; iat: number | undefined; nbf: number },
+  policy: TimePolicy,
+): void {
   const now = CLOCK.seconds()
   const { toleranceSeconds, maxLifetimeSeconds, maxAgeSeconds } = policy
   if (now >= exp + toleranceSeconds) {
     throw new Refusal('expired', 'The token has expired.')
   }
-  if (iat > now + toleranceSeconds) {
+  if ((iat ?? 0) > now + toleranceSeconds) {
     throw new Refusal('issued_in_future', 'The token was issued in the future.')
   }
   if (nbf > now + toleranceSeconds) {
     throw new Refusal('not_yet_valid', 'The token is not valid yet.')
   }
   const remaining = exp - now - toleranceSeconds
-  if (exp - iat > maxLifetimeSeconds || remaining > maxLifetimeSeconds) {
+  if (exp - (iat ?? exp) > maxLifetimeSeconds || remaining > maxLifetimeSeconds) {
     throw new Refusal('lifetime_too_long', 'The token is valid for longer than is allowed.')
   }
-  if (now - iat > maxAgeSeconds + toleranceSeconds) {
+  if (now - (iat ?? now) > maxAgeSeconds + toleranceSeconds) {
     throw new Refusal('expired', 'The token was issued too long ago.')
   }
-  return { expiresAt: exp }
 }
 
 // About the year 36812: far above every real date, far below where numbers lose their last digit.

@@ -106,6 +106,7 @@ export function authorizePolicy(settings: ClaimSettings, issuer: string): Author
       maxLifetimeSeconds: settings.allow_unlimited_lifetime
         ? Infinity
         : settings.max_lifetime / 1_000,
+      iatRequired: true,
       maxAgeSeconds:
         settings.max_token_age === undefined ? Infinity : settings.max_token_age / 1_000,
     },

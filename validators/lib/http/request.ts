@@ -52,7 +52,8 @@ export async function send(
     if (timeout.aborted) {
       throw new Fault('timeout', `${where(url)} did not answer within ${policy.timeoutMs} ms`)
     }
-    throw new Fault('provider_unavailable', `cannot reach ${where(url)}: ${reason(error)}`)
+    const problem = `cannot reach ${where(url)}: ${reason(error)}`
+    throw new Fault('provider_unavailable', problem, { cause: error })
   }
 }
 

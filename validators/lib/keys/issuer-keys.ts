@@ -6,6 +6,7 @@
 import { createPublicKey } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { ValidatorContext } from 'pgbearer/validator'
+import { discoveryUrl, IssuerMetadata } from '../http/issuer-metadata.ts'
 import { hostAndPort, type HttpPolicy, problemOfUrl } from '../http/policy.ts'
 import { createHttpPolicy } from '../http/settings.ts'
 import type { RuleIssuer } from '../issuer.ts'
@@ -14,22 +15,30 @@ import type { JwtSettings } from '../jwt-settings.ts'
 import { SettingsError } from '../settings/parse-settings.ts'
 import { readText } from '../settings/values.ts'
 import { KeyRing } from './key-ring.ts'
-import {
-  DiscoveredKeys,
-  discoveryUrl,
-  FixedKeys,
-  KeysAtUrl,
-  KeysInFile,
-  type KeySource,
-} from './key-source.ts'
+import { DiscoveredKeys, FixedKeys, KeysAtUrl, KeysInFile, type KeySource } from './key-source.ts'
 import { keyPolicy, refreshPolicy } from './settings.ts'
 import { type KeyRingLease, shareKeyRing } from './shared-key-rings.ts'
+
+/** The settings that say where keys are, and how good they have to be. */
+export type KeySourceSettings = Pick<
+  JwtSettings,
+  | 'algorithms'
+  | 'discovery'
+  | 'discovery_url'
+  | 'http'
+  | 'jwks'
+  | 'jwks_file'
+  | 'jwks_uri'
+  | 'keys'
+  | 'prefetch'
+  | 'public_keys'
+>
 
 /**
  * @throws {SettingsError} for an address or a file that cannot be used
  */
 export async function leaseIssuerKeys(
-  settings: JwtSettings,
+  settings: KeySourceSettings,
   rule: RuleIssuer,
   context: ValidatorContext,
 ): Promise<KeyRingLease> {
@@ -51,7 +60,7 @@ export async function leaseIssuerKeys(
  * Fetches the keys, as early as the settings say. Keys in the settings themselves are looked at
  * always: a mistake in them must not wait for the first login.
  */
-export async function prefetchKeys(ring: KeyRing, settings: JwtSettings): Promise<void> {
+export async function prefetchKeys(ring: KeyRing, settings: KeySourceSettings): Promise<void> {
   const fixed = settings.jwks !== undefined || settings.public_keys !== undefined
   if (fixed || settings.prefetch === 'required') {
     await ring.prefetch()
@@ -71,7 +80,7 @@ interface NamedSource {
 }
 
 async function keySource(
-  settings: JwtSettings,
+  settings: KeySourceSettings,
   rule: RuleIssuer,
   context: ValidatorContext,
 ): Promise<NamedSource> {
@@ -92,6 +101,19 @@ async function keySource(
     const http = await createHttpPolicy(settings.http, [hostAndPort(url)], context.baseDirectory)
     return { source: new KeysAtUrl(url, http), identity: [url.href, identityOf(http, settings)] }
   }
+  const { url, http } = await discoverySettings(settings, rule, context.baseDirectory)
+  return {
+    source: new DiscoveredKeys(new IssuerMetadata(rule.issuer, url, http), http),
+    identity: [url.href, identityOf(http, settings)],
+  }
+}
+
+/** Where the metadata of an issuer is, and how it is asked for. */
+export async function discoverySettings(
+  settings: Pick<JwtSettings, 'discovery' | 'discovery_url' | 'http'>,
+  rule: RuleIssuer,
+  baseDirectory: string,
+): Promise<{ readonly url: URL; readonly http: HttpPolicy }> {
   const issuerUrl = configuredUrl(rule.issuer, 'issuer', settings)
   const named = settings.discovery_url ?? rule.discoveryUrl
   const url =
@@ -99,18 +121,18 @@ async function keySource(
       ? discoveryUrl(rule.issuer, settings.discovery)
       : configuredUrl(named, 'discovery_url', settings)
   const hosts = [hostAndPort(issuerUrl), hostAndPort(url)]
-  const http = await createHttpPolicy(settings.http, hosts, context.baseDirectory)
-  return {
-    source: new DiscoveredKeys(rule.issuer, url, http),
-    identity: [url.href, identityOf(http, settings)],
-  }
+  return { url, http: await createHttpPolicy(settings.http, hosts, baseDirectory) }
 }
 
-function identityOf(http: HttpPolicy, settings: JwtSettings): unknown {
+function identityOf(http: HttpPolicy, settings: KeySourceSettings): unknown {
   return [settings.http, http.tls, [...http.allowedHosts]]
 }
 
-function configuredUrl(written: string, name: string, { http }: JwtSettings): URL {
+export function configuredUrl(
+  written: string,
+  name: string,
+  { http }: Pick<JwtSettings, 'http'>,
+): URL {
   if (!URL.canParse(written)) {
     throw new SettingsError(`${name}: "${written}" is not a URL`)
   }

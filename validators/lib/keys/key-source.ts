@@ -4,11 +4,11 @@
  * @module
  */
 import { readFile, stat } from 'node:fs/promises'
+import { expectOk, type IssuerMetadata } from '../http/issuer-metadata.ts'
 import { hostAndPort, type HttpPolicy, vetUrl } from '../http/policy.ts'
 import { jsonBody, type ProviderResponse, send, where } from '../http/request.ts'
 import { type JsonObject, member, parseJsonObject } from '../json.ts'
 import { Fault } from '../refusal.ts'
-import { CLOCK } from '../clock.ts'
 
 /** A JWK Set as it arrived. */
 export interface KeyDocument {
@@ -26,44 +26,25 @@ export interface KeySource {
   load(signal: AbortSignal): Promise<KeyDocument>
 }
 
-/** How an issuer's metadata is found (RFC 8414 §3 puts the well-known part before the path). */
-export type DiscoveryKind = 'oidc' | 'rfc8414'
-
-/** The address of the discovery document of an issuer. */
-export function discoveryUrl(issuer: string, kind: DiscoveryKind): URL {
-  const url = new URL(issuer)
-  const path = url.pathname.replace(/\/$/, '')
-  url.pathname =
-    kind === 'oidc'
-      ? `${path}/.well-known/openid-configuration`
-      : `/.well-known/oauth-authorization-server${path}`
-  return url
-}
-
-const METADATA_FRESH_MS = 3_600_000
-const METADATA_STALE_MS = 24 * METADATA_FRESH_MS
-
-/** Metadata of the issuer names the key set; the document must say that it is that issuer's. */
+/** Metadata of the issuer names the key set. */
 export class DiscoveredKeys implements KeySource {
   readonly description: string
   readonly refresh = 'by_policy'
-  readonly #issuer: string
-  readonly #url: URL
+  readonly #metadata: IssuerMetadata
   readonly #http: HttpPolicy
-  #metadata: { readonly jwksUri: URL; readonly at: number } | undefined
   // After a failure the key set may have moved, so the metadata is asked first.
   #suspect = false
 
-  constructor(issuer: string, url: URL, http: HttpPolicy) {
-    this.description = where(url)
-    this.#issuer = issuer
-    this.#url = url
+  constructor(metadata: IssuerMetadata, http: HttpPolicy) {
+    this.description = metadata.description
+    this.#metadata = metadata
     this.#http = http
   }
 
   async load(signal: AbortSignal): Promise<KeyDocument> {
-    const jwksUri = await this.#jwksUri(signal)
+    const metadata = await this.#metadata.document(signal, this.#suspect)
     try {
+      const jwksUri = vetUrl(member(metadata, 'jwks_uri'), 'jwks_uri', this.#http)
       const keys = await fetchKeySet(jwksUri, this.#http, signal)
       this.#suspect = false
       return keys
@@ -71,40 +52,6 @@ export class DiscoveredKeys implements KeySource {
       this.#suspect = true
       throw error
     }
-  }
-
-  async #jwksUri(signal: AbortSignal): Promise<URL> {
-    const known = this.#metadata
-    const age = known === undefined ? Infinity : CLOCK.monotonicMs() - known.at
-    if (known !== undefined && age < METADATA_FRESH_MS && !this.#suspect) {
-      return known.jwksUri
-    }
-    try {
-      const jwksUri = await this.#discover(signal)
-      this.#metadata = { jwksUri, at: CLOCK.monotonicMs() }
-      return jwksUri
-    } catch (error) {
-      const outage = error instanceof Fault && error.code !== 'provider_bad_response'
-      if (known !== undefined && outage && age < METADATA_STALE_MS) {
-        return known.jwksUri
-      }
-      throw error
-    }
-  }
-
-  async #discover(signal: AbortSignal): Promise<URL> {
-    const http = this.#http
-    const response = await send({ url: this.#url, maxBytes: http.maxMetadataBytes, signal }, http)
-    expectOk(response, this.#url)
-    const metadata = jsonBody(response, this.#url)
-    // RFC 8414 §3.3, OpenID Connect Discovery §4.3: otherwise anybody's metadata could stand in.
-    if (member(metadata, 'issuer') !== this.#issuer) {
-      throw new Fault(
-        'provider_bad_response',
-        `${where(this.#url)} is the metadata of another issuer than "${this.#issuer}"`,
-      )
-    }
-    return vetUrl(member(metadata, 'jwks_uri'), 'jwks_uri', http)
   }
 }
 
@@ -182,13 +129,6 @@ async function fetchKeySet(url: URL, http: HttpPolicy, signal: AbortSignal): Pro
   )
   expectOk(response, url)
   return { document: jsonBody(response, url), maxAgeSeconds: maxAge(response) }
-}
-
-function expectOk({ status }: ProviderResponse, url: URL): void {
-  if (status !== 200) {
-    const code = status >= 500 || status === 429 ? 'provider_unavailable' : 'provider_bad_response'
-    throw new Fault(code, `${where(url)} answered with status ${status}`)
-  }
 }
 
 /** RFC 9111 §5.2.2: `no-store` and `no-cache` count as no time at all. */

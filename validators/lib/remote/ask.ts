@@ -1,0 +1,58 @@
+/**
+ * One question to a provider about a token, with what each status means for a login.
+ *
+ * @module
+ */
+import type { HttpPolicy } from '../http/policy.ts'
+import { type ProviderRequest, type ProviderResponse, send, where } from '../http/request.ts'
+import { Fault, Refusal } from '../refusal.ts'
+import type { Gate } from './gate.ts'
+
+const MAX_PAUSE_MS = 60_000
+
+/**
+ * Asks, and once more if no connection came about; an answer is never asked for twice.
+ *
+ * @returns an answer with status 200
+ * @throws {Refusal} `token_inactive` for a status that says the token is bad
+ * @throws {Fault} `provider_auth_failed` where we are not let in, `provider_unavailable` and the like
+ */
+export async function ask(
+  request: ProviderRequest,
+  http: HttpPolicy,
+  gate: Gate,
+  inactive: readonly number[],
+): Promise<ProviderResponse> {
+  const response = await send(request, http).catch((error: unknown) => {
+    if (isConnectFailure(error)) {
+      return send(request, http)
+    }
+    throw error
+  })
+  const { status } = response
+  if (status === 200) {
+    return response
+  }
+  if (inactive.includes(status)) {
+    throw new Refusal('token_inactive', 'The provider says that the token is not good.')
+  }
+  if (status === 401 || status === 403) {
+    throw new Fault('provider_auth_failed', `${where(request.url)} does not accept our credentials`)
+  }
+  if (status === 429) {
+    gate.pause(retryAfterMs(response))
+  }
+  const code = status === 429 || status >= 500 ? 'provider_unavailable' : 'provider_bad_response'
+  throw new Fault(code, `${where(request.url)} answered with status ${status}`)
+}
+
+function isConnectFailure(error: unknown): boolean {
+  const cause = error instanceof Fault ? error.cause : undefined
+  return cause instanceof Error && (cause as NodeJS.ErrnoException).code === 'ECONNREFUSED'
+}
+
+/** RFC 9110 §10.2.3, in seconds; a date is not worth reading. */
+function retryAfterMs({ headers }: ProviderResponse): number {
+  const seconds = Number(headers['retry-after'] ?? '1')
+  return Number.isFinite(seconds) ? Math.min(MAX_PAUSE_MS, Math.max(0, seconds * 1_000)) : 1_000
+}

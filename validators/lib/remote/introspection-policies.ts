@@ -1,0 +1,98 @@
+/**
+ * One policy for each issuer whose endpoint is asked.
+ *
+ * @module
+ */
+import type { ValidatorContext } from 'pgbearer/validator'
+import { IssuerMetadata } from '../http/issuer-metadata.ts'
+import { hostAndPort, type HttpPolicy } from '../http/policy.ts'
+import type { IntrospectionSettings } from '../introspection-settings.ts'
+import { type RuleIssuer, ruleIssuer } from '../issuer.ts'
+import { configuredUrl, discoverySettings, leaseIssuerKeys } from '../keys/issuer-keys.ts'
+import type { KeyRingLease } from '../keys/shared-key-rings.ts'
+import { Fault } from '../refusal.ts'
+import { createCredentials } from './client-authentication.ts'
+import { IntrospectionPolicy } from './introspection-policy.ts'
+
+export class IntrospectionPolicies implements AsyncDisposable {
+  readonly #settings: IntrospectionSettings
+  readonly #context: ValidatorContext
+  readonly #policies = new Map<string, Promise<IntrospectionPolicy>>()
+  readonly #closing = new AbortController()
+  readonly #leases: KeyRingLease[] = []
+
+  private constructor(settings: IntrospectionSettings, context: ValidatorContext) {
+    this.#settings = settings
+    this.#context = context
+  }
+
+  static async create(
+    settings: IntrospectionSettings,
+    context: ValidatorContext,
+  ): Promise<IntrospectionPolicies> {
+    const policies = new IntrospectionPolicies(settings, context)
+    const own = settings.issuer === undefined ? [] : [settings.issuer]
+    for (const issuer of new Set([...context.issuers, ...own])) {
+      await policies.policyFor(issuer)
+    }
+    return policies
+  }
+
+  /** @param written - the rule's `issuer` */
+  policyFor(written: string): Promise<IntrospectionPolicy> {
+    const known = this.#policies.get(written)
+    if (known !== undefined) {
+      return known
+    }
+    const made = this.#create(ruleIssuer(written))
+    this.#policies.set(written, made)
+    made.catch(() => this.#policies.delete(written))
+    return made
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new Fault('provider_unavailable', 'the validator is shutting down'))
+    await Promise.all(this.#leases.splice(0).map((lease) => lease[Symbol.asyncDispose]()))
+  }
+
+  async #create(rule: RuleIssuer): Promise<IntrospectionPolicy> {
+    const settings = this.#settings
+    const { baseDirectory } = this.#context
+    if (settings.issuer !== undefined && settings.issuer !== rule.issuer) {
+      throw new Fault(
+        'config_mismatch',
+        `the rule's issuer is "${rule.issuer}", the module's setting is "${settings.issuer}"`,
+      )
+    }
+    const { url, http } = await discoverySettings(settings, rule, baseDirectory)
+    const metadata = new IssuerMetadata(rule.issuer, url, http)
+    const lease = settings.signed === 'off' ? undefined : await this.#leaseKeys(rule)
+    return new IntrospectionPolicy({
+      settings,
+      issuer: rule.issuer,
+      http: withEndpoint(http, settings),
+      metadata,
+      keys: lease,
+      credentials: await createCredentials(settings.client_auth, rule.issuer, baseDirectory),
+      signal: this.#closing.signal,
+    })
+  }
+
+  async #leaseKeys(rule: RuleIssuer): Promise<KeyRingLease> {
+    const lease = await leaseIssuerKeys(
+      { ...this.#settings, prefetch: 'background' },
+      rule,
+      this.#context,
+    )
+    this.#leases.push(lease)
+    return lease
+  }
+}
+
+function withEndpoint(http: HttpPolicy, settings: IntrospectionSettings): HttpPolicy {
+  if (settings.endpoint === undefined) {
+    return http
+  }
+  const url = configuredUrl(settings.endpoint, 'endpoint', settings)
+  return { ...http, allowedHosts: new Set([...http.allowedHosts, hostAndPort(url)]) }
+}
