@@ -4,8 +4,7 @@
  * @module
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { TokenCallbackError, TokenConfigError, TokenTimeoutError, messageOf } from '../errors.ts'
-import { bearerTokenFault } from './bearer-token.ts'
+import { TokenCallbackError, TokenConfigError, TokenTimeoutError } from '../errors.ts'
 import { TokenCallback, type TokenFunction } from './callback.ts'
 import { type CancelTimer, type Clock, monotonicClock, sleep } from './clock.ts'
 import { type CredentialLike, type TokenCredential, copyCredential } from './credential.ts'
@@ -18,6 +17,7 @@ import type {
 } from './provider-options.ts'
 import { type TokenRequest, tokenRequest } from './request.ts'
 import { type CachedToken, TokenCache, backgroundRefreshDelay } from './token-cache.ts'
+import { acceptCredential, callFailure, writtenOff } from './token-call.ts'
 import { TokenFlight } from './token-flight.ts'
 
 const MACHINE_TIMEOUT_MS = 60_000
@@ -222,11 +222,11 @@ export class TokenProvider implements AsyncDisposable {
       over: false,
     }
     const stopDeadline = this.#armDeadline(call)
-    const writtenOff = this.#graceAfter(flight.signal)
-    await Promise.race([this.#ask(call), writtenOff.promise])
+    const grace = writtenOff(this.#clock, this.#graceMs, flight.signal)
+    await Promise.race([this.#ask(call), grace.promise])
     call.over = true
     stopDeadline()
-    writtenOff.stop()
+    grace.stop()
     this.#lastEnded = this.#clock.now()
   }
 
@@ -251,7 +251,7 @@ export class TokenProvider implements AsyncDisposable {
   async #ask(call: Call): Promise<void> {
     try {
       const value = await this.#inside.run(call, async () => this.#fn(call.request))
-      const credential = this.#accept(value)
+      const credential = acceptCredential(value, this.#log)
       if (!call.over && !this.#disposal.signal.aborted) {
         const token = this.#keep(call.key, call.need, credential)
         const renewed = call.request.refreshToken !== undefined
@@ -264,17 +264,6 @@ export class TokenProvider implements AsyncDisposable {
     }
   }
 
-  #accept(value: unknown): TokenCredential {
-    const credential = copyCredential(value, (property) => {
-      this.#log?.debug('token callback returned an unknown property', { property })
-    })
-    const fault = bearerTokenFault(credential.accessToken)
-    if (fault !== undefined) {
-      throw new TypeError(fault)
-    }
-    return credential
-  }
-
   #fall({ key, flight }: Call, cause: unknown): void {
     const held = this.#cache.unexpired(key)
     if (held !== undefined) {
@@ -282,16 +271,7 @@ export class TokenProvider implements AsyncDisposable {
       flight.succeed(provided(held, { fromCache: true }))
       return
     }
-    if (cause instanceof TokenTimeoutError) {
-      flight.fail(cause)
-      return
-    }
-    const message = `user-defined OAuth flow failed: ${messageOf(cause)}`
-    flight.fail(
-      flight.timedOut
-        ? new TokenTimeoutError('the token callback did not answer in time', { cause })
-        : new TokenCallbackError(message, { cause }),
-    )
+    flight.fail(callFailure(cause, flight.timedOut))
   }
 
   #armDeadline(call: Call): CancelTimer {
@@ -305,25 +285,6 @@ export class TokenProvider implements AsyncDisposable {
       // A credential that is returned in answer to the abort still counts.
       setImmediate(() => this.#fall(call, error))
     })
-  }
-
-  #graceAfter(signal: AbortSignal): {
-    readonly promise: Promise<void>
-    readonly stop: CancelTimer
-  } {
-    let cancel: CancelTimer = () => {}
-    let arm = (): void => {}
-    const promise = new Promise<void>((resolve) => {
-      arm = () => {
-        cancel = this.#clock.after(this.#graceMs, resolve, { background: true })
-      }
-      signal.addEventListener('abort', arm, { once: true })
-    })
-    const stop = (): void => {
-      signal.removeEventListener('abort', arm)
-      cancel()
-    }
-    return { promise, stop }
   }
 
   #keep(key: string, need: TokenNeed, credential: TokenCredential): CachedToken {
