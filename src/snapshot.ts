@@ -8,7 +8,12 @@ import path from 'node:path'
 import { type Authenticator, authenticatorOf } from './authenticator.ts'
 import type { ByteString } from './byte-string.ts'
 import { readKeyMaterial, type UpstreamKeyMaterial } from './config/key-material.ts'
-import { loadRules } from './config/rules.ts'
+import {
+  inspectRules,
+  type InspectRulesOptions,
+  logWarnings,
+  type RulesReport,
+} from './config/rules.ts'
 import type { Settings } from './config/settings.ts'
 import { loadUsersFile } from './config/users-file.ts'
 import { ConfigError, ConfigFileError } from './errors.ts'
@@ -16,6 +21,7 @@ import type { Log } from './log.ts'
 import { createServerTls, type ServerTls } from './startup/tls.ts'
 import type { UpstreamCredential } from './upstream/credential.ts'
 import { type UpstreamSettings, upstreamSettingsProblem } from './upstream/settings.ts'
+import { disposeValidators } from './validator/dispose-validators.ts'
 
 export interface Snapshot {
   readonly settings: Settings
@@ -26,35 +32,50 @@ export interface Snapshot {
   readonly users: ReadonlyMap<ByteString, UpstreamCredential>
 }
 
+/** What was found, whether or not it can be used. */
+export interface SnapshotReport {
+  readonly rules: RulesReport
+  /** All that is wrong: certificates and keys, the upstream's settings and users, then the rules. */
+  readonly errors: ConfigError['errors']
+  /** Undefined where there is an error. */
+  readonly snapshot: Snapshot | undefined
+}
+
 /**
  * Loads all files and modules that the settings name.
  *
  * @throws ConfigError with all that is wrong; nothing is kept then.
  */
 export async function loadSnapshot(settings: Settings, log: Log): Promise<Snapshot> {
+  const { rules, snapshot, errors } = await inspectSnapshot(settings, log)
+  logWarnings(rules, log)
+  if (snapshot === undefined) {
+    throw new ConfigError(errors)
+  }
+  return snapshot
+}
+
+/** Loads all that the settings name, and tells what is there even where some of it is wrong. */
+export async function inspectSnapshot(
+  settings: Settings,
+  log: Log,
+  options: InspectRulesOptions = {},
+): Promise<SnapshotReport> {
   const { errors, attempt } = collectErrors()
   const material = attempt(() => readKeyMaterial(settings))
   const tls = attempt(() => material?.server && serverTls(material.server, settings))
   const upstream = attempt(() => material && upstreamSettings(settings, material.upstream))
   const users = attempt(() => loadUsers(settings))
-  const rules = await loadRules(settings, log).catch((error: unknown) =>
-    attempt((): undefined => {
-      throw error
-    }),
-  )
+  const report = await inspectRules(settings, log, options)
+  errors.push(...report.errors)
+  const { rules } = report
   if (rules === undefined || upstream === undefined || users === undefined || errors.length > 0) {
-    if (rules !== undefined) {
-      await authenticatorOf(rules, log)[Symbol.asyncDispose]()
-    }
-    throw new ConfigError(errors)
+    await disposeValidators(report.validators, { log })
+    return { rules: report, errors, snapshot: undefined }
   }
-  return Object.freeze({
-    settings,
-    authenticator: authenticatorOf(rules, log),
-    tls,
-    upstream,
-    users,
-  })
+  const authenticator = authenticatorOf(rules, log)
+  const snapshot = Object.freeze({ settings, authenticator, tls, upstream, users })
+  return { rules: report, errors, snapshot }
 }
 
 function collectErrors(): {

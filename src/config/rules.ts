@@ -9,9 +9,9 @@ import { type RoleMemberships, staticMemberships } from '../auth-file/role-membe
 import { toText } from '../byte-string.ts'
 import { ConfigError, ConfigFileError, ValidatorLoadError } from '../errors.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
-import { loadHbaFile } from '../hba/load-hba-file.ts'
+import { type HbaFile, loadHbaFile } from '../hba/load-hba-file.ts'
 import type { IdentLine } from '../ident/ident-line.ts'
-import { loadIdentFile } from '../ident/load-ident-file.ts'
+import { type IdentFile, type IdentLoadContext, loadIdentFile } from '../ident/load-ident-file.ts'
 import type { Log } from '../log.ts'
 import { discoveryResponse } from '../protocol/oauth-discovery.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
@@ -55,55 +55,96 @@ export interface Rules {
   readonly logConnections: Settings['logConnections']
 }
 
+/** What was found, whether or not it can be used. */
+export interface RulesReport {
+  readonly hba: HbaFile
+  readonly ident: IdentFile
+  /** Those that could be loaded; they have been disposed of where there are errors. */
+  readonly validators: readonly LoadedValidator[]
+  /** Of all files and modules: first rules, then maps, modules and the options for them. */
+  readonly errors: ConfigError['errors']
+  /** Undefined where there is an error. */
+  readonly rules: Rules | undefined
+}
+
+export interface InspectRulesOptions {
+  /** Nobody will log in: modules are to keep off the network. Default: false. */
+  readonly checkOnly?: boolean
+}
+
 /**
  * Loads everything.
  *
  * @throws ConfigError with every error of every file and module; nothing is left loaded then.
  */
 export async function loadRules(settings: RulesSettings, log: Log): Promise<Rules> {
+  const report = await inspectRules(settings, log)
+  logWarnings(report, log)
+  if (report.rules === undefined) {
+    throw new ConfigError(report.errors)
+  }
+  return report.rules
+}
+
+/** Tells of rules that load but can never match. */
+export function logWarnings({ hba }: RulesReport, log: Log): void {
+  for (const { message, file, line } of hba.warnings) {
+    log.warning(message, { file, line })
+  }
+}
+
+/** Loads everything, and tells what is there even where some of it is wrong. */
+export async function inspectRules(
+  settings: RulesSettings,
+  log: Log,
+  options: InspectRulesOptions = {},
+): Promise<RulesReport> {
+  const memberships = settings.roleMemberships === undefined ? 'none' : 'available'
   const hba = loadHbaFile(path.resolve(settings.baseDirectory, settings.hbaFile), {
     oauthValidatorLibraries: settings.oauthValidatorLibraries,
     ssl: settings.ssl,
-    memberships: settings.roleMemberships === undefined ? 'none' : 'available',
+    memberships,
   })
-  for (const warning of hba.warnings) {
-    log.warning(warning.message, { file: warning.file, line: warning.line })
-  }
-  const ident = loadMaps(settings)
-  const loaded = await loadValidators(settings, hba.lines, log)
+  const ident = loadMaps(settings, { memberships })
+  const loaded = await loadValidators(settings, hba.lines, { ...options, log })
   const checked = await checkOAuthRules(hba.lines, loaded.validators)
   const errors = [...hba.errors, ...ident.errors, ...loaded.errors, ...checked.errors]
+  const validators = [...loaded.validators.values()]
   if (errors.length > 0) {
-    await disposeValidators([...loaded.validators.values()], { log })
-    throw new ConfigError(errors)
+    await disposeValidators(validators, { log })
+    return { hba, ident, validators, errors, rules: undefined }
   }
-  return Object.freeze({
+  const rules = Object.freeze({
     hbaLines: hba.lines,
     identLines: ident.lines,
     memberships:
       settings.roleMemberships === undefined
         ? undefined
         : staticMemberships(settings.roleMemberships),
-    validators: [...loaded.validators.values()],
+    validators,
     oauth: checked.rules,
     logConnections: settings.logConnections,
   })
+  return { hba, ident, validators, errors, rules }
 }
 
 const DEFAULT_IDENT_FILE = 'pg_ident.conf'
 
 // A file that is named must be there; the default one may be missing.
-function loadMaps({ identFile, baseDirectory }: RulesSettings): ReturnType<typeof loadIdentFile> {
+function loadMaps(
+  { identFile, baseDirectory }: RulesSettings,
+  context: IdentLoadContext,
+): IdentFile {
   const file = path.resolve(baseDirectory, identFile ?? DEFAULT_IDENT_FILE)
   return identFile === undefined && !existsSync(file)
     ? { lines: [], errors: [], mappings: [] }
-    : loadIdentFile(file)
+    : loadIdentFile(file, context)
 }
 
 async function loadValidators(
   settings: RulesSettings,
   lines: readonly HbaLine[],
-  log: Log,
+  { log, checkOnly = false }: InspectRulesOptions & { readonly log: Log },
 ): Promise<{ validators: ReadonlyMap<string, LoadedValidator>; errors: ValidatorLoadError[] }> {
   const validators = new Map<string, LoadedValidator>()
   const errors: ValidatorLoadError[] = []
@@ -115,6 +156,7 @@ async function loadValidators(
           settings: settings.validators[tableName(name, settings)] ?? {},
           baseDirectory: settings.baseDirectory,
           issuers: issuersOf(name, lines),
+          checkOnly,
           log,
         }),
       )

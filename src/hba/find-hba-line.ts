@@ -6,7 +6,13 @@
 import type { RoleMemberships } from '../auth-file/role-memberships.ts'
 import type { HbaConnection, HbaLine } from './hba-line.ts'
 import { ClientHostName, type HostNameResolver, systemResolver } from './host-names.ts'
-import { encryptionMismatch, firstMismatch, type HbaQuery, hbaQuery } from './match-hba-line.ts'
+import {
+  encryptionMismatch,
+  firstMismatch,
+  type HbaField,
+  type HbaQuery,
+  hbaQuery,
+} from './match-hba-line.ts'
 
 export interface FindHbaLineOptions {
   readonly memberships?: RoleMemberships | undefined
@@ -14,6 +20,8 @@ export interface FindHbaLineOptions {
   readonly resolver?: HostNameResolver
   /** Ends the wait for a resolver. */
   readonly signal?: AbortSignal | undefined
+  /** Told of each rule that does not match, in order, and of the first field that does not. */
+  readonly onMismatch?: ((line: HbaLine, field: HbaField) => void) | undefined
 }
 
 export interface FoundHbaLine {
@@ -40,19 +48,23 @@ export async function findHbaLine(
 export async function findAmong(
   candidates: (query: HbaQuery) => Iterable<HbaLine>,
   connection: HbaConnection,
-  { memberships, resolver = systemResolver, signal }: FindHbaLineOptions = {},
+  { memberships, resolver = systemResolver, signal, onMismatch }: FindHbaLineOptions = {},
 ): Promise<FoundHbaLine> {
   const query = hbaQuery(connection, memberships)
   const host = new ClientHostName(connection.address ?? '', resolver, signal)
   for (const line of candidates(query)) {
     const named = line.address?.kind === 'hostname' ? line.address.name : undefined
-    if (encryptionMismatch(line, connection) !== undefined) {
+    const encryption = encryptionMismatch(line, connection)
+    if (encryption !== undefined) {
+      onMismatch?.(line, encryption)
       continue
     }
     const hasName = named !== undefined && (await host.matches(named))
-    if (firstMismatch(line, query, () => hasName) === undefined) {
+    const field = firstMismatch(line, query, () => hasName)
+    if (field === undefined) {
       return found(line, host.detail)
     }
+    onMismatch?.(line, field)
   }
   return found(undefined, host.detail)
 }
