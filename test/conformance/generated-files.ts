@@ -191,7 +191,48 @@ const methodAndOptions = fc.oneof(
     .map(([method, rest]) => [method, ...rest].join(' ')),
 )
 
-const rule = fc
+const GOOD_NAMES = [
+  'all',
+  'db1',
+  'alice',
+  '"a b"',
+  '/^a',
+  '"/^[a-z]{2,3}$"',
+  '@users',
+  '\xe9',
+  'sameuser',
+]
+const GOOD_ADDRESSES = [
+  ['all', 'samenet', '10.1.2.3/8', '127.1/32', '::1/128', 'fe80::1%1/64', '0x7f.1 255.0.255.0'],
+  ['::1.2.3.4/96', '::ffff:1.2.3.4/96', '1:0:0:2::3/64', '.example.com', '"all"', '::1 ffff::'],
+].flat()
+const GOOD_METHODS = [
+  ['trust', 'reject', 'oauth issuer=https://i.example scope="a b" validator=one'],
+  ['oauth scope= issuer=https://i.example/.well-known/x map=m validator="one"'],
+  ['oauth scope=s,issuer=x,validator=two,delegate_ident_mapping=1'],
+  ['oauth scope=s issuer=x validator=two delegate_ident_mapping=0 map=m map="m 2"'],
+].flat()
+const GOOD_TLS_METHODS = [
+  ['cert', 'cert map=m clientname=DN', 'cert clientcert=verify-full', 'trust clientcert=verify-ca'],
+  ['oauth scope=s issuer=x validator=one clientcert=verify-full clientname=CN', ...GOOD_METHODS],
+].flat()
+
+const goodRule = fc
+  .tuple(
+    fc.constantFrom('local', 'host', 'hostssl', 'hostssl', 'hostnossl', 'hostnogssenc'),
+    list(GOOD_NAMES),
+    list(GOOD_NAMES),
+    fc.constantFrom(...GOOD_ADDRESSES),
+    fc.constantFrom(...GOOD_METHODS),
+    fc.constantFrom(...GOOD_TLS_METHODS),
+  )
+  .map(([type, database, user, address, method, tlsMethod]) =>
+    type === 'local'
+      ? `local ${database} ${user} ${method}`
+      : `${type} ${database} ${user} ${address} ${type === 'hostssl' ? tlsMethod : method}`,
+  )
+
+const anyRule = fc
   .tuple(
     fc.constantFrom(...CONNECTION_TYPES),
     list(NAMES),
@@ -206,6 +247,8 @@ const rule = fc
     ),
   )
 
+const rule = fc.oneof(goodRule, anyRule)
+
 const IDENT_SYSTEM_USERS = [
   '/^(.*)@x$',
   '/^(.*)@(.*)$',
@@ -216,7 +259,15 @@ const IDENT_SYSTEM_USERS = [
 ]
 const IDENT_PG_USERS = ['\\1', 'x\\1y', '+\\1', '/\\1', 'all', '+dev', 'ann', ...NAMES]
 
-const mapping = fc
+const goodMapping = fc
+  .tuple(
+    fc.constantFrom('m', 'n', '"m n"'),
+    fc.constantFrom('ann@x', '/^(.*)@x$', '"/^([a-z]{1,3})@"', '/^([^@]+)@(a|b)$', '\xe9', 'all'),
+    fc.constantFrom('\\1', '"x\\1"', 'all', '+dev', '/^a', '"/^a{1,2}$"', 'ann', '"a b"'),
+  )
+  .map((words) => words.join('\t'))
+
+const anyMapping = fc
   .tuple(
     list(['m', 'n', '""', '@users']),
     list(IDENT_SYSTEM_USERS),
@@ -225,6 +276,8 @@ const mapping = fc
     blank,
   )
   .map(([map, system, role, rest, between]) => [map, system, role].join(between) + rest)
+
+const mapping = fc.oneof(goodMapping, anyMapping)
 
 const SOUP = [
   ['"', '"', ',', ' ', '\t', '#', '\\', '\\\\', '@', '/', '=', '+', 'a', 'all', 'host'],
