@@ -9,6 +9,7 @@ import type net from 'node:net'
 import { AuthenticationTimeoutError, InternalError, ReportError } from './errors.ts'
 import type { Peer } from './listener/peer.ts'
 import type { Log } from './log.ts'
+import { logReport } from './log-report.ts'
 import { errorResponse, errorResponseV2 } from './protocol/backend-messages.ts'
 import { UnsupportedProtocolError } from './startup/negotiate.ts'
 import type { ClientStream } from './startup/negotiate.ts'
@@ -149,19 +150,7 @@ export class ClientConnection {
   }
 
   #reportError(error: ReportError): void {
-    const cause = error.cause instanceof ReportError ? error.cause : undefined
-    if (cause?.audience === 'log') {
-      this.log.log(cause.message, { code: cause.code, sqlState: cause.sqlState })
-    }
-    const severity = error.audience === 'log' && error.sqlState === '08P01' ? 'log' : 'fatal'
-    this.log[severity](error.message, {
-      code: error.code,
-      sqlState: error.sqlState,
-      reason: error.reason,
-      detail: [error.detail, error.logDetail].filter(Boolean).join('\n') || undefined,
-      hint: error.hint,
-      ...error.logFields,
-    })
+    logReport(error, this.log)
     if (error.audience === 'log') {
       this.raw.destroy()
     } else {
