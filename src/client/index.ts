@@ -57,7 +57,8 @@ export {
   type TokenTarget,
   tokenRequest,
 } from './token/request.ts'
-export type { ClientAuthentication, GrantOptions } from './grants/grant-client.ts'
+export type { ClientAuthentication } from './grants/client-authentication.ts'
+export type { GrantOptions } from './grants/grant-client.ts'
 export type { AuthorizationCodeOptions } from './sources/authorization-code.ts'
 export type { DeviceFlowOptions, DevicePrompt } from './sources/device-flow.ts'
 export type { ExternalCommandOptions } from './sources/external-command.ts'

@@ -158,8 +158,10 @@ export class OAuthDuplex extends Duplex {
       )
     }
     if (code === CANCEL_REQUEST_CODE) {
+      const timeout = AbortSignal.timeout(this.#plan.connectTimeoutMs)
+      const signal = AbortSignal.any([this.#stop.signal, timeout])
       const socket = await this.#firstReachable((endpoint) =>
-        openTransport(endpoint, this.#plan, this.#stop.signal),
+        openTransport(endpoint, this.#plan, signal),
       )
       this.#relay(socket)
       socket.write(packet)

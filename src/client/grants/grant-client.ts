@@ -4,25 +4,17 @@
  *
  * @module
  */
-import type { webcrypto } from 'node:crypto'
 import * as oauth from 'oauth4webapi'
-import { scanJson } from '../exchange/error-challenge.ts'
 import { configuredIssuer, issuerOfDiscoveryUrl } from '../exchange/discovery-url.ts'
 import { OAuthConnectionError, OAuthGrantError, TokenConfigError } from '../errors.ts'
 import { bearerTokenFault } from '../token/bearer-token.ts'
 import { type TokenCredential, credential } from '../token/credential.ts'
 import type { TokenRequest } from '../token/request.ts'
 import { type BoundedRequest, boundedFetch } from './bounded-fetch.ts'
+import { checkedJson, deviceFields } from './checked-json.ts'
+import { type ClientAuthentication, clientAuthentication } from './client-authentication.ts'
+import { grantError, secretsIn } from './grant-error.ts'
 import { printable } from './printable.ts'
-
-/** How a client proves who it is. */
-export type ClientAuthentication =
-  /** HTTP Basic, the default with a secret; the client id is then not in the body (Okta refuses it). */
-  | 'basic'
-  /** `client_id` and `client_secret` in the body. */
-  | 'post'
-  /** `private_key_jwt` (RFC 7523). */
-  | { readonly privateKey: webcrypto.CryptoKey; readonly keyId?: string | undefined }
 
 /** The authorization server and the client, for every grant. */
 export interface GrantOptions {
@@ -44,21 +36,6 @@ export interface GrantOptions {
   /** Allows an `http:` issuer and endpoints. For tests. */
   readonly allowInsecureIssuer?: boolean | undefined
 }
-
-// MAX_OAUTH_NESTING_LEVEL in libpq's oauth-curl.c.
-const MAX_NESTING = 16
-
-const SECRETS = [
-  'client_secret',
-  'refresh_token',
-  'device_code',
-  'code',
-  'code_verifier',
-  'subject_token',
-  'actor_token',
-  'client_assertion',
-  'token',
-]
 
 /** Makes a client for one call of a callback; nothing is kept between calls. */
 export async function openGrants(
@@ -92,6 +69,7 @@ export class GrantClient {
   readonly #options: GrantOptions & { readonly clientId: string }
   readonly #request: Pick<TokenRequest, 'scope' | 'signal'>
   readonly client: oauth.Client
+  readonly #authentication: oauth.ClientAuth
   metadata: oauth.AuthorizationServer = { issuer: '' }
 
   constructor(
@@ -101,6 +79,7 @@ export class GrantClient {
     this.#options = options
     this.#request = request
     this.client = { client_id: options.clientId }
+    this.#authentication = clientAuthentication(options)
   }
 
   /** What is asked for; undefined: whatever the authorization server gives. */
@@ -133,7 +112,7 @@ export class GrantClient {
       const response = await oauth.deviceAuthorizationRequest(
         metadata,
         client,
-        this.#authentication(),
+        this.#authentication,
         parameters,
         this.#http(deviceFields),
       )
@@ -153,7 +132,7 @@ export class GrantClient {
       const response = await oauth.genericTokenEndpointRequest(
         metadata,
         client,
-        this.#authentication(),
+        this.#authentication,
         grantType,
         { ...parameters },
         this.#http(),
@@ -182,7 +161,7 @@ export class GrantClient {
       const response = await oauth.authorizationCodeGrantRequest(
         metadata,
         client,
-        this.#authentication(),
+        this.#authentication,
         redirected,
         redirectUri,
         codeVerifier,
@@ -210,7 +189,7 @@ export class GrantClient {
       const response = await oauth.revocationRequest(
         this.metadata,
         this.client,
-        this.#authentication(),
+        this.#authentication,
         token,
         this.#http(),
       )
@@ -250,18 +229,6 @@ export class GrantClient {
     }
   }
 
-  #authentication(): oauth.ClientAuth {
-    const { clientSecret, clientAuthentication = 'basic' } = this.#options
-    if (typeof clientAuthentication === 'object') {
-      const { privateKey: key, keyId: kid } = clientAuthentication
-      return oauth.PrivateKeyJwt(kid === undefined ? key : { key, kid })
-    }
-    if (clientSecret === undefined) {
-      return oauth.None()
-    }
-    return clientAuthentication === 'post' ? inBody(clientSecret) : inHeader(clientSecret)
-  }
-
   #http(rewrite?: (json: Record<string, unknown>) => void): {
     readonly [oauth.customFetch]: (url: string, init: BoundedRequest) => Promise<Response>
     readonly [oauth.allowInsecureRequests]: boolean
@@ -297,29 +264,8 @@ export class GrantClient {
       if (error instanceof OAuthConnectionError || error instanceof OAuthGrantError) {
         throw error
       }
-      throw this.#grantError(what, [...secrets, this.#options.clientSecret ?? ''], error)
+      throw grantError(what, error, { secrets, clientSecret: this.#options.clientSecret })
     }
-  }
-
-  // oauth4webapi's errors carry whole responses, tokens included: none of them is kept as a cause.
-  #grantError(what: string, secrets: readonly string[], error: unknown): OAuthGrantError {
-    if (!(error instanceof oauth.ResponseBodyError)) {
-      const text = error instanceof Error ? error.message : 'unknown error'
-      return new OAuthGrantError(`${what}: ${printable(hide(text, secrets))}`)
-    }
-    const { error: code, error_description: description, status } = error
-    const text = description ?? (code === 'invalid_client' ? this.#clientFault() : undefined)
-    const said = text === undefined ? code : `${text} (${code})`
-    return new OAuthGrantError(`${what}: ${printable(hide(said, secrets))}`, {
-      error: printable(code),
-      status,
-    })
-  }
-
-  #clientFault(): string {
-    return this.#options.clientSecret === undefined
-      ? 'provider requires client authentication, and no client secret is set'
-      : 'provider rejected the client secret'
   }
 }
 
@@ -344,85 +290,4 @@ export function credentialOf(
     expiresInMs: seconds === undefined ? undefined : seconds * 1000,
     refreshToken: response.refresh_token ?? oldRefreshToken,
   })
-}
-
-// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-function inHeader(secret: string): oauth.ClientAuth {
-  return (_as, client, body, headers) => {
-    const encode = (text: string): string => new URLSearchParams({ x: text }).toString().slice(2)
-    const pair = `${encode(client.client_id)}:${encode(secret)}`
-    headers.set('authorization', `Basic ${Buffer.from(pair).toString('base64')}`)
-    body.delete('client_id')
-  }
-}
-
-function inBody(secret: string): oauth.ClientAuth {
-  return (_as, client, body) => {
-    body.set('client_id', client.client_id)
-    body.set('client_secret', secret)
-  }
-}
-
-async function checkedJson(
-  response: Response,
-  rewrite?: (json: Record<string, unknown>) => void,
-): Promise<Response> {
-  const { status, headers } = response
-  if (status !== 200 && status !== 400 && status !== 401) {
-    return response
-  }
-  const type = headers.get('content-type') ?? ''
-  if (!/^application\/json[ \t]*(?:;|$)/i.test(type)) {
-    if (status === 200 && headers.get('content-length') === '0') {
-      return response
-    }
-    throw new OAuthGrantError(`unexpected content type: ${JSON.stringify(printable(type))}`)
-  }
-  const text = await response.text()
-  const json = parsed(text)
-  if (scanJson(text).depth > MAX_NESTING) {
-    throw new OAuthGrantError('response is too deeply nested')
-  }
-  if (status === 200) {
-    rewrite?.(json)
-  }
-  return new Response(JSON.stringify(json), {
-    status,
-    headers: { 'content-type': 'application/json' },
-  })
-}
-
-function parsed(text: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch {
-    throw new OAuthGrantError('response is not JSON')
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
-    throw new OAuthGrantError('top-level element must be an object')
-  }
-  return json as Record<string, unknown>
-}
-
-/** What libpq accepts in a device authorization response beyond RFC 8628. */
-function deviceFields(json: Record<string, unknown>): void {
-  // Google and older servers.
-  json['verification_uri'] ??= json['verification_url']
-  const interval = Number(json['interval'] ?? 5)
-  if (Number.isNaN(interval)) {
-    throw new OAuthGrantError('field "interval" must be a number')
-  }
-  json['interval'] = Math.max(1, Math.ceil(interval))
-}
-
-function secretsIn(parameters: Readonly<Record<string, string>>): string[] {
-  return SECRETS.flatMap((name) => parameters[name] ?? [])
-}
-
-// An authorization server may echo what it was sent.
-function hide(text: string, secrets: readonly string[]): string {
-  return secrets
-    .filter((secret) => secret.length > 3)
-    .reduce((hidden, secret) => hidden.replaceAll(secret, '[hidden]'), text)
 }

@@ -80,7 +80,9 @@ export class TokenProvider implements AsyncDisposable {
   constructor(source: TokenSource, options: TokenProviderOptions = {}) {
     const callback = typeof source === 'function' ? new TokenCallback(source) : source
     if (!(callback instanceof TokenCallback)) {
-      throw new TokenConfigError('no token callback is set')
+      throw new TokenConfigError(
+        'no token callback is set: a function, a tokenCallback() or one of the sources is needed',
+      )
     }
     this.#fn = callback.fn
     this.#context = callback.context
@@ -171,7 +173,7 @@ export class TokenProvider implements AsyncDisposable {
 
   #flightFor(key: string, need: TokenNeed, renewing?: CachedToken): TokenFlight<ProvidedToken> {
     const current = this.#flights.get(key)
-    if (current !== undefined && !current.abandoned) {
+    if (current?.open === true) {
       return current
     }
     const flight = new TokenFlight<ProvidedToken>()
@@ -292,7 +294,9 @@ export class TokenProvider implements AsyncDisposable {
     this.#timers.get(key)?.()
     this.#timers.delete(key)
     const delay = backgroundRefreshDelay(credential.expiresInMs)
-    if (this.#backgroundRefresh && delay !== undefined) {
+    // Nobody is asked to log in out of the blue.
+    const alone = !this.interactive || credential.refreshToken !== undefined
+    if (this.#backgroundRefresh && alone && delay !== undefined) {
       const refresh = (): void => this.#refresh(key, need, token)
       this.#timers.set(key, this.#clock.after(delay, refresh, { background: true }))
     }

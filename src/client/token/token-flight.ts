@@ -11,6 +11,7 @@ export class TokenFlight<Result> {
   #reject: (error: unknown) => void = () => {}
   #waiters = 0
   #timedOut = false
+  #settled = false
 
   constructor() {
     this.#result = new Promise((resolve, reject) => {
@@ -29,6 +30,11 @@ export class TokenFlight<Result> {
   /** Nobody waits, or it has been cancelled: a result is kept, but no call is begun for it. */
   get abandoned(): boolean {
     return this.#controller.signal.aborted
+  }
+
+  /** Whether somebody may still join: neither settled, so that no old error is handed out, nor abandoned. */
+  get open(): boolean {
+    return !this.#settled && !this.abandoned
   }
 
   get timedOut(): boolean {
@@ -63,10 +69,12 @@ export class TokenFlight<Result> {
   }
 
   succeed(result: Result): void {
+    this.#settled = true
     this.#resolve(result)
   }
 
   fail(error: unknown): void {
+    this.#settled = true
     this.#reject(error)
   }
 }

@@ -125,6 +125,40 @@ describe('a login of a machine', () => {
     expect(deadline).toBeLessThanOrEqual(performance.now() + 60_000)
   })
 
+  it('D2: 1,000 concurrent first connections make one call', async () => {
+    await using server = await scriptedServer(honest((token) => token === 't1'))
+    const { fn, requests } = counter()
+    const token = new TokenProvider(fn)
+    await Promise.all(Array.from({ length: 1000 }, () => login(server, { token })))
+    expect(requests).toHaveLength(1)
+    expect(server.peers).toHaveLength(1000)
+  })
+
+  it('I1: a callback that answers at once is told the URL, the scope and the issuer of the server', async () => {
+    await using server = await scriptedServer(honest((token) => token === 'at-once'))
+    const requests: TokenRequest[] = []
+    const token = (request: TokenRequest) => {
+      requests.push(request)
+      return credential('at-once')
+    }
+    await login(server, { token, issuer: ISSUER, acquire: 'reconnect' })
+    expect(tokensAt(server)).toEqual(['', 'at-once'])
+    expect(requests).toHaveLength(1)
+    expect(requests[0]).toMatchObject({
+      issuer: ISSUER,
+      discoveryUrl: DISCOVERY_URL,
+      scope: 'openid db',
+    })
+  })
+
+  it('I2: without any callback the error says what is needed', async () => {
+    await using server = await scriptedServer(honest(() => true))
+    await expect(login(server, { token: undefined as never })).rejects.toThrow(
+      'a function, a tokenCallback() or one of the sources is needed',
+    )
+    expect(server.accepted).toBe(0)
+  })
+
   it('D4, D5, I4, I6: a callback that returns no credential sends nothing', async () => {
     for (const result of [null, undefined, {}, { accessToken: undefined }, 'token', 7]) {
       await using server = await scriptedServer(honest(() => true))

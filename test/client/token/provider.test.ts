@@ -227,6 +227,23 @@ describe('a provider', () => {
     expect((await third).credential.accessToken).toBe('third')
   })
 
+  it('B17: calls again for whoever asks in the very moment of the failure', async () => {
+    const { provider, requests, clock } = counting((n) => {
+      if (n === 1) {
+        throw new Error('once')
+      }
+      return credential(`t${n}`)
+    })
+    const again: Promise<unknown>[] = []
+    const first = provider.get().catch(() => {
+      again.push(provider.get())
+    })
+    await first
+    await clock.advance(100)
+    expect(await again[0]).toMatchObject({ fromCache: false })
+    expect(requests).toHaveLength(2)
+  })
+
   it('B18: a failure reaches everybody who waited for that call and nobody else', async () => {
     const desk = new Desk()
     const clock = new FakeClock()
@@ -559,6 +576,23 @@ describe('a provider', () => {
       }
       await provider[Symbol.asyncDispose]()
       expect(clock.timers.size).toBe(0)
+    }
+  })
+
+  it('B30: asks no person out of the blue', async () => {
+    for (const [refreshToken, timers] of [
+      [undefined, 0],
+      ['r', 1],
+    ] as const) {
+      const clock = new FakeClock()
+      const person = tokenCallback(
+        () => credential('t', { expiresInMs: 3_600_000, refreshToken }),
+        {
+          interactive: true,
+        },
+      )
+      await new TokenProvider(person, { clock, backgroundRefresh: true }).get()
+      expect(clock.timers.size).toBe(timers)
     }
   })
 
