@@ -10,8 +10,8 @@
  * @module
  */
 import { execFile } from 'node:child_process'
-import { chownSync, mkdtempSync } from 'node:fs'
-import { chmod, mkdir, readFile, realpath, stat, symlink } from 'node:fs/promises'
+import { chownSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { copyFile, readdir, readFile, readlink, realpath, stat, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -86,15 +86,19 @@ export async function preparePostgresInstallation(
   const account = await serverAccount()
   const inPlace =
     account === undefined || (await othersCan(READ | PASS, join(native, 'bin', 'postgres')))
-  const home = inPlace ? native : await copyTree(native, join(directory, 'native'))
-  const links = await makeLinks(native, home, join(directory, 'lib'))
+  const home = inPlace ? native : join(directory, 'native')
+  if (!inPlace) {
+    await copyTree(native, home, account)
+  }
+  const links = join(directory, 'lib')
+  const linked = await makeLinks({ native, home, directory: links }, account)
   await giveTo(account, directory)
   const variable = process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH'
   return {
     version,
     binDirectory: join(home, 'bin'),
     libDirectory: join(home, 'lib'),
-    env: links === undefined ? {} : { [variable]: `${links}:${join(home, 'lib')}` },
+    env: linked ? { [variable]: `${links}:${join(home, 'lib')}` } : {},
     account,
   }
 }
@@ -171,20 +175,48 @@ async function othersCan(mode: number, path: string): Promise<boolean> {
   return true
 }
 
-async function copyTree(native: string, target: string): Promise<string> {
-  await mkdir(target)
-  await run('cp', ['-R', ...['bin', 'lib', 'share'].map((name) => join(native, name)), target])
-  await chmod(join(target, 'bin', 'postgres'), 0o755)
-  await chmod(join(target, 'bin', 'initdb'), 0o755)
-  return target
+/**
+ * Copies a directory. Every directory belongs to the account from its first moment, so that the
+ * account's keeper can remove a copy that is not finished.
+ */
+async function copyTree(from: string, to: string, account: Account | undefined): Promise<void> {
+  makeOwned(to, account)
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)]
+    if (entry.isDirectory()) {
+      await copyTree(source, target, account)
+    } else if (entry.isSymbolicLink()) {
+      await symlink(await readlink(source), target)
+    } else {
+      await copyFile(source, target)
+    }
+  }
 }
 
-/** The links that the package's install script would make, in a directory of our own; undefined where all are there. */
+function makeOwned(directory: string, account: Account | undefined): void {
+  mkdirSync(directory)
+  if (account !== undefined) {
+    chownSync(directory, account.uid, account.gid)
+  }
+}
+
+interface LinkPlaces {
+  readonly native: string
+  /** Where the files are run from. */
+  readonly home: string
+  /** Where the links go. */
+  readonly directory: string
+}
+
+/**
+ * Makes the links that the package's install script would make, in a directory of our own.
+ *
+ * @returns false where all are there already, and none was made.
+ */
 async function makeLinks(
-  native: string,
-  home: string,
-  directory: string,
-): Promise<string | undefined> {
+  { native, home, directory }: LinkPlaces,
+  account: Account | undefined,
+): Promise<boolean> {
   const links = await declaredLinks(native)
   const present = await Promise.all(
     links.map(({ target }) =>
@@ -195,14 +227,13 @@ async function makeLinks(
     ),
   )
   if (present.every(Boolean)) {
-    return undefined
+    return false
   }
-  await mkdir(directory)
+  makeOwned(directory, account)
   for (const { source, target } of links) {
     await symlink(join(home, 'lib', basename(source)), join(directory, basename(target)))
   }
-  await chmod(directory, 0o755)
-  return directory
+  return true
 }
 
 interface Link {
