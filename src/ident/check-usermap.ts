@@ -16,7 +16,12 @@ export interface UsermapQuestion {
   /** The role asked for. */
   readonly role: ByteString
   readonly memberships?: RoleMemberships | undefined
+  /** Told of each line of the map that does not match, in order, and of its first field that does not. */
+  readonly onMismatch?: ((line: IdentLine, field: IdentField) => void) | undefined
 }
+
+/** A field of a line, in the order in which they are tested. */
+export type IdentField = 'system-username' | 'pg-username'
 
 export type UsermapAnswer =
   | { readonly ok: true; readonly line?: IdentLine }
@@ -27,22 +32,29 @@ export type UsermapAnswer =
       /** PostgreSQL's LOG text; the client never reads it. */
       readonly message: string
       readonly reason: 'usermap_no_match' | 'usermap_mismatch' | 'usermap_regex_error'
+      /** Where the search ended, if it ended early. */
+      readonly line?: IdentLine
     }
 
 /** The first line that allows it; a reference to a missing group ends the search and refuses. */
 export function checkUsermap(question: UsermapQuestion): UsermapAnswer {
-  const { lines, map, systemUser, role } = question
+  const { lines, map, systemUser, role, onMismatch } = question
   if (map === undefined || map === '') {
     return role === systemUser ? { ok: true } : mismatch(role, systemUser)
   }
   for (const line of lines) {
-    const answer = line.map === map ? checkLine(line, question) : 'no match'
+    if (line.map !== map) {
+      continue
+    }
+    const answer = checkLine(line, question)
     if (answer === 'match') {
       return { ok: true, line }
     }
-    if (answer !== 'no match') {
-      return { ok: false, sqlState: '2201B', message: answer.error, reason: 'usermap_regex_error' }
+    if (typeof answer === 'object') {
+      const reason = 'usermap_regex_error'
+      return { ok: false, sqlState: '2201B', message: answer.error, reason, line }
     }
+    onMismatch?.(line, answer)
   }
   return {
     ok: false,
@@ -61,24 +73,24 @@ function mismatch(role: ByteString, systemUser: ByteString): UsermapAnswer {
   }
 }
 
-type LineAnswer = 'match' | 'no match' | { readonly error: string }
+type LineAnswer = 'match' | IdentField | { readonly error: string }
 
 function checkLine(
   line: IdentLine,
   { systemUser, role, memberships }: UsermapQuestion,
 ): LineAnswer {
   const { systemUser: wanted, pgUser } = line
-  if (wanted.kind === 'name') {
-    const same = wanted.token.value === systemUser
-    return same && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
-  }
-  if (!takesGroup(line)) {
-    const found = wanted.regex.test(systemUser)
-    return found && allowsRole(pgUser, role, memberships) ? 'match' : 'no match'
+  if (wanted.kind === 'name' || !takesGroup(line)) {
+    const fits =
+      wanted.kind === 'name' ? wanted.token.value === systemUser : wanted.regex.test(systemUser)
+    if (!fits) {
+      return 'system-username'
+    }
+    return allowsRole(pgUser, role, memberships) ? 'match' : 'pg-username'
   }
   const found = wanted.regex.firstGroup(systemUser)
   if (!found.matched) {
-    return 'no match'
+    return 'system-username'
   }
   if (found.group === undefined) {
     return {
@@ -88,7 +100,7 @@ function checkLine(
   // Differs between 18 and 19: 19 replaces every \1. The result is only ever compared literally.
   return pgUser.token.value.replaceAll('\\1', () => found.group ?? '') === role
     ? 'match'
-    : 'no match'
+    : 'pg-username'
 }
 
 function allowsRole(
