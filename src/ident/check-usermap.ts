@@ -16,8 +16,11 @@ export interface UsermapQuestion {
   /** The role asked for. */
   readonly role: ByteString
   readonly memberships?: RoleMemberships | undefined
-  /** Told of each line of the map that does not match, in order, and of its first field that does not. */
-  readonly onMismatch?: ((line: IdentLine, field: IdentField) => void) | undefined
+  /**
+   * Told of each line of the map that does not match, in order, and of its first field that does not; `error`
+   * for a line that ended the search.
+   */
+  readonly onMismatch?: ((line: IdentLine, field: IdentField | 'error') => void) | undefined
 }
 
 /** A field of a line, in the order in which they are tested. */
@@ -32,8 +35,6 @@ export type UsermapAnswer =
       /** PostgreSQL's LOG text; the client never reads it. */
       readonly message: string
       readonly reason: 'usermap_no_match' | 'usermap_mismatch' | 'usermap_regex_error'
-      /** Where the search ended, if it ended early. */
-      readonly line?: IdentLine
     }
 
 /** The first line that allows it; a reference to a missing group ends the search and refuses. */
@@ -51,8 +52,8 @@ export function checkUsermap(question: UsermapQuestion): UsermapAnswer {
       return { ok: true, line }
     }
     if (typeof answer === 'object') {
-      const reason = 'usermap_regex_error'
-      return { ok: false, sqlState: '2201B', message: answer.error, reason, line }
+      onMismatch?.(line, 'error')
+      return { ok: false, sqlState: '2201B', message: answer.error, reason: 'usermap_regex_error' }
     }
     onMismatch?.(line, answer)
   }
