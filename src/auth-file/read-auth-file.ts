@@ -66,6 +66,8 @@ interface Failure {
   readonly text: string
 }
 
+const MAX_SHARED_WORDS = 1000
+
 const DIRECTIVES = new Set<string>(['include', 'include_if_exists', 'include_dir'])
 
 class AuthFileReader {
@@ -73,6 +75,7 @@ class AuthFileReader {
   readonly errors: ConfigFileError[] = []
   readonly #maxTokens: number
   #tokens = 0
+  readonly #words = new Map<ByteString, readonly AuthToken[]>()
   readonly #contents = new Map<ByteString, ByteString>()
 
   constructor(maxTokens: number) {
@@ -159,8 +162,8 @@ class AuthFileReader {
     line: LogicalLine,
     depth: number,
     place: Place,
-  ): { fields: AuthToken[][]; error?: string } {
-    const fields: AuthToken[][] = []
+  ): { fields: (readonly AuthToken[])[]; error?: string } {
+    const fields: (readonly AuthToken[])[] = []
     if (line.unreadable !== undefined) {
       return { fields, error: this.#fail(place, line.unreadable).text }
     }
@@ -183,10 +186,23 @@ class AuthFileReader {
       }
       // A field that is only an empty @file vanishes, as in PostgreSQL.
       if (field.length > 0) {
-        fields.push(field)
+        fields.push(this.#shared(field))
       }
     }
     return { fields }
+  }
+
+  /** One value for all fields that are the same short word: most words of a large file are few. */
+  #shared(field: readonly AuthToken[]): readonly AuthToken[] {
+    const [token] = field
+    if (field.length !== 1 || token === undefined || token.quoted || token.value.length > 64) {
+      return field
+    }
+    const known = this.#words.get(token.value)
+    if (known === undefined && this.#words.size < MAX_SHARED_WORDS) {
+      this.#words.set(token.value, field)
+    }
+    return known ?? field
   }
 
   #addToken(

@@ -28,9 +28,13 @@ export function checkOAuthOptions(
       `issuer and scope make an OAuth discovery response of ${length} bytes; clients read at most ${MAX_DISCOVERY_RESPONSE_BYTES}`,
     )
   }
-  const { delegateIdentMapping, tokenInPassword, validatorOptions } = options
+  const { delegateIdentMapping, tokenInPassword } = options
+  // Most rules have none, and there may be many rules.
+  const validatorOptions = options.validatorOptions.size === 0 ? NONE : options.validatorOptions
   return { issuer, scope, validator, delegateIdentMapping, tokenInPassword, validatorOptions }
 }
+
+const NONE: ReadonlyMap<string, string> = new Map()
 
 function failMissing(name: string, errors: LineErrors): never {
   errors.fail(`authentication method "oauth" requires argument "${name}" to be set`)

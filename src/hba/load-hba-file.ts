@@ -39,12 +39,11 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
   const lines: HbaLine[] = []
   const errors: ConfigFileError[] = [...file.errors]
   const warnings: ConfigFileError[] = []
-  const rules: (() => HbaFileRule)[] = []
+  const rows: RowSource[] = []
   let ruleNumber = 0
   for (const record of file.records) {
     if (record.error !== undefined) {
-      const { error } = record
-      rules.push(() => describeHbaError(record, error, undefined))
+      rows.push({ record, error: record.error, ruleNumber: undefined })
       continue
     }
     const parsed = parseOrError(record, context)
@@ -54,7 +53,7 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
       // Where the view has no text, PostgreSQL counts the rule although it is not one.
       ruleNumber += viewMessage === null ? 1 : 0
       const number = viewMessage === null ? ruleNumber : undefined
-      rules.push(() => describeHbaError(record, viewMessage, number))
+      rows.push({ record, error: viewMessage, ruleNumber: number })
       continue
     }
     const { warning, warnsInView } = parsed
@@ -64,7 +63,7 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
     if (warning !== undefined) {
       warnings.push(warning)
     }
-    rules.push(() => describeHbaLine(line, warnsInView ? warning?.message : undefined))
+    rows.push({ line, warning: warnsInView ? warning?.message : undefined })
   }
   if (errors.length === 0 && lines.length === 0) {
     errors.push(
@@ -77,9 +76,24 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
     warnings,
     // Only somebody who looks at them needs them, and there may be many.
     get rules() {
-      return rules.map((row) => row())
+      return rows.map(describeRow)
     },
   }
+}
+
+/** What a row of the view is made of; the records of good rules are forgotten. */
+type RowSource =
+  | { readonly line: HbaLine; readonly warning: string | undefined }
+  | {
+      readonly record: AuthRecord
+      readonly error: string | null
+      readonly ruleNumber: number | undefined
+    }
+
+function describeRow(row: RowSource): HbaFileRule {
+  return 'line' in row
+    ? describeHbaLine(row.line, row.warning)
+    : describeHbaError(row.record, row.error, row.ruleNumber)
 }
 
 function parseOrError(
