@@ -24,6 +24,7 @@ import { checkTokenType } from './lib/claims/token-type.ts'
 import { IssuerPolicies, type IssuerPolicy } from './lib/issuer-policies.ts'
 import { jwtSettings } from './lib/jwt-settings.ts'
 import type { JsonObject } from './lib/json.ts'
+import { expandPreset } from './lib/presets/expand-preset.ts'
 import { parseSettings } from './lib/settings/parse-settings.ts'
 import { warnOfRelaxations } from './lib/settings/relaxations.ts'
 import { refuseDisguisedNames } from './lib/token/claim-names.ts'
@@ -33,7 +34,7 @@ import type { TokenDigest } from './lib/token/verified-tokens.ts'
 import { isSignatureValid } from './lib/token/verify-signature.ts'
 
 const init: ValidatorInit = async (table, context) => {
-  const settings = parseSettings(jwtSettings, table)
+  const settings = parseSettings(jwtSettings, expandPreset(table))
   warnOfRelaxations(settings, context.log)
   const policies = await IssuerPolicies.create(settings, context)
 

@@ -23,6 +23,7 @@ import type { TokenLimits } from './token/parse-token.ts'
 import { VerifiedTokens } from './token/verified-tokens.ts'
 
 export interface IssuerPolicy {
+  /** What `iss` has to be. */
   readonly issuer: string
   readonly keys: KeyRing
   readonly verified: VerifiedTokens
@@ -133,7 +134,7 @@ function compile(settings: JwtSettings, issuer: string): Omit<IssuerPolicy, 'key
     maxKid: settings.limits.kid,
   }
   return {
-    issuer,
+    issuer: settings.allow_other_token_issuer ?? issuer,
     verified: new VerifiedTokens({ entries: cache.entries, bytes: cache.bytes, ttlMs: cache.ttl }),
     limits: settings.limits,
     headers: new KnownHeaders(header, settings.limits, guarded),
@@ -143,8 +144,12 @@ function compile(settings: JwtSettings, issuer: string): Omit<IssuerPolicy, 'key
       allowIdTokens: type.allow_id_tokens,
     },
     requiredClaims: [...rfc9068, ...settings.required_claims],
-    audience: { audiences: new Set(settings.audiences), match: settings.audience_match },
+    audience: {
+      audiences: new Set(settings.audiences),
+      match: settings.audience_match,
+      claim: settings.audience_claim,
+    },
     guardedNames: guarded,
-    authorize: authorizePolicy(settings, issuer),
+    authorize: authorizePolicy(settings, issuer, { claim: settings.audience_claim }),
   }
 }

@@ -59,6 +59,8 @@ export const jwtSettings = z
   .strictObject({
     /** Default: the issuer of each rule that names this validator. */
     issuer: url.optional(),
+    /** What `iss` is where it is not the issuer of the rule (Microsoft Entra, tokens of version 1). */
+    allow_other_token_issuer: text.optional(),
     /** Which well-known address an issuer's metadata is at. */
     discovery: z.enum(['oidc', 'rfc8414']).default('oidc'),
     discovery_url: url.optional(),
@@ -69,6 +71,8 @@ export const jwtSettings = z
     public_keys: z.array(publicKey).min(1).optional(),
     /** Whom the token must have been issued for. */
     audiences: z.array(text).min(1),
+    /** `client_id` for Amazon Cognito, whose access tokens have no audience. */
+    audience_claim: z.enum(['aud', 'client_id']).default('aud'),
     audience_match: z.enum(['any', 'all', 'exact']).default('any'),
     algorithms,
     token_type: tokenType.prefault({}),

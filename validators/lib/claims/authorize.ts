@@ -12,7 +12,7 @@ import { claimPath } from '../settings/values.ts'
 import { type ClaimRule, checkClaimRules } from './claim-rules.ts'
 import { type ClientPolicy, checkClient, refuseSenderConstrained } from './client.ts'
 import { type IdentityPolicy, identityOf } from './identity.ts'
-import { checkAudience, checkTimes, type TimePolicy } from './registered.ts'
+import { type AudiencePolicy, checkAudience, checkTimes, type TimePolicy } from './registered.ts'
 import {
   type AuthorizationPolicy,
   checkRole,
@@ -22,6 +22,8 @@ import type { SpentTokens } from './spent-tokens.ts'
 import { checkScopes, type ScopePolicy } from './scopes.ts'
 
 export interface AuthorizePolicy {
+  /** Where a rule's own audience is looked for. */
+  readonly audience: Pick<AudiencePolicy, 'claim'>
   readonly times: TimePolicy
   readonly scopes: ScopePolicy
   readonly client: ClientPolicy | undefined
@@ -42,14 +44,21 @@ export interface RuleOptions {
   readonly role_claim?: readonly string[] | undefined
 }
 
+const sharedOptions = {
+  authorization: z.enum(['identity', 'role_claim', 'role_map', 'scope_role']).optional(),
+  role_claim: claimPath.optional(),
+}
+
 /** The schema that the host checks `validator.*` with when the rules are loaded. */
 export function ruleOptions(audiences: readonly string[]): z.ZodType<RuleOptions> {
-  return z.strictObject({
-    audience: z.enum(audiences).optional(),
-    authorization: z.enum(['identity', 'role_claim', 'role_map', 'scope_role']).optional(),
-    role_claim: claimPath.optional(),
-  })
+  return z.strictObject({ audience: z.enum(audiences).optional(), ...sharedOptions })
 }
+
+/** The same where the audiences are those of somebody else. */
+export const anyAudienceOptions: z.ZodType<RuleOptions> = z.strictObject({
+  audience: z.string().min(1).optional(),
+  ...sharedOptions,
+})
 
 /** Who decides about the role for a rule, once both halves of a delegation are known to agree. */
 export function authorizationFor(
@@ -80,7 +89,7 @@ export function authorize(
     const { expiresAt } = checkTimes(claims, policy.times)
     const { audience } = request.options
     if (audience !== undefined) {
-      checkAudience(claims, { audiences: new Set([audience]), match: 'any' })
+      checkAudience(claims, { ...policy.audience, audiences: new Set([audience]), match: 'any' })
     }
     refuseSenderConstrained(claims)
     checkClient(claims, policy.client)

@@ -32,6 +32,8 @@ export interface AudiencePolicy {
   readonly audiences: ReadonlySet<string>
   /** `any`: one of the token's is ours. `all`: all of ours are in it. `exact`: and no other. */
   readonly match: 'any' | 'all' | 'exact'
+  /** Where the audience is; default `aud`. Amazon Cognito has only `client_id`. */
+  readonly claim?: 'aud' | 'client_id'
 }
 
 /**
@@ -39,7 +41,7 @@ export interface AudiencePolicy {
  *   strings
  */
 export function checkAudience(claims: JsonObject, policy: AudiencePolicy): void {
-  const found = audiencesOf(member(claims, 'aud'))
+  const found = audiencesOf(member(claims, policy.claim ?? 'aud'))
   const ours = found.filter((audience) => policy.audiences.has(audience))
   const complete = new Set(ours).size === policy.audiences.size
   const accepted =

@@ -97,10 +97,18 @@ export const claimSettings = {
 export const claimSettingsSchema = z.strictObject(claimSettings)
 export type ClaimSettings = z.output<typeof claimSettingsSchema>
 
-/** @param issuer - for identities that carry it */
-export function authorizePolicy(settings: ClaimSettings, issuer: string): AuthorizePolicy {
+/**
+ * @param issuer - for identities that carry it
+ * @param audience - where a rule's own audience is looked for
+ */
+export function authorizePolicy(
+  settings: ClaimSettings,
+  issuer: string,
+  audience: AuthorizePolicy['audience'] = {},
+): AuthorizePolicy {
   const { tenant, allowed_clients: clients, authorization } = settings
   return {
+    audience,
     times: {
       toleranceSeconds: settings.clock_tolerance / 1_000,
       maxLifetimeSeconds: settings.allow_unlimited_lifetime

@@ -18,7 +18,8 @@ export const opaqueTokens = z.strictObject({
 
 export type OpaqueTokens = z.output<typeof opaqueTokens>
 
-const LIMITS: TokenLimits = {
+/** Of a token that is looked into before it is given to somebody else. */
+export const FOREIGN_TOKEN_LIMITS: TokenLimits = {
   token: 65_535,
   header: 4_096,
   payload: 65_535,
@@ -40,11 +41,11 @@ export function refuseForeignToken(
   issuer: string | undefined,
   opaque: OpaqueTokens,
 ): void {
-  if (isJwt(token, LIMITS)) {
+  if (isJwt(token, FOREIGN_TOKEN_LIMITS)) {
     if (issuer === undefined) {
       throw new Refusal('malformed', 'The token is a JWT, which the provider does not give out.')
     }
-    checkIssuer(unverifiedClaims(token, LIMITS), issuer)
+    checkIssuer(unverifiedClaims(token, FOREIGN_TOKEN_LIMITS), issuer)
     return
   }
   if (token.length > opaque.max_length) {

@@ -1,0 +1,208 @@
+/** `composite`: many issuers, sealed from each other, and all-of. */
+import { describe, expect, it } from 'vitest'
+import composite from '../../validators/composite.ts'
+import { AuthorizationServer, json } from './support/authorization-server.ts'
+import { type Runner, startValidator } from './support/run-validator.ts'
+import { signingKey } from './support/signing-key.ts'
+
+const HTTP = { ca: 'ca.pem', egress: 'any' }
+const AUDIENCES = ['https://db.example.com']
+const qualified = { identity: { format: 'issuer_qualified' } }
+const jwt = (more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  audiences: AUDIENCES,
+  http: HTTP,
+  ...qualified,
+  ...more,
+})
+const introspection = (more: Record<string, unknown> = {}): Record<string, unknown> => ({
+  ...jwt(more),
+  client_auth: { method: 'bearer', client_id: 'db', token: { file: 'secret' } },
+})
+
+const start = (settings: Record<string, unknown>, rule = 'https://rule.example'): Promise<Runner> =>
+  startValidator({ init: composite, settings, issuers: [rule], files: { secret: 's' } })
+
+describe('routing', () => {
+  it('gives each token to the policy of its issuer, and keeps their names apart', async () => {
+    await using a = await AuthorizationServer.start()
+    await using b = await AuthorizationServer.start()
+    await using runner = await start({
+      issuers: [
+        { issuer: a.issuer, jwt: jwt() },
+        { issuer: b.issuer, jwt: jwt() },
+      ],
+    })
+    const first = await runner.run(a.token())
+    const second = await runner.run(b.token())
+    expect(first.authorized && second.authorized).toBe(true)
+    expect(first.authnId).not.toBe(second.authnId)
+  })
+
+  it('refuses a token that names one issuer and is signed by another, whatever its key id', async () => {
+    await using a = await AuthorizationServer.start()
+    await using b = await AuthorizationServer.start()
+    b.key = signingKey('ES256', 'only-b')
+    b.jwks = { keys: [b.key.jwk] }
+    await using runner = await start({
+      issuers: [
+        { issuer: a.issuer, jwt: jwt() },
+        { issuer: b.issuer, jwt: jwt() },
+      ],
+    })
+    expect(await runner.run(b.token({ iss: a.issuer }))).toMatchObject({ code: 'no_matching_key' })
+    b.key = { ...b.key, kid: 'k1' }
+    expect(await runner.run(b.token({ iss: a.issuer }))).toMatchObject({ code: 'bad_signature' })
+  })
+
+  it('refuses an unknown issuer and everything that is no JWT without asking anybody', async () => {
+    await using a = await AuthorizationServer.start()
+    await using stranger = await AuthorizationServer.start()
+    await using runner = await start({
+      issuers: [{ issuer: a.issuer, jwt: jwt({ prefetch: 'required' }) }],
+    })
+    const before = a.total
+    for (const iss of [
+      stranger.issuer,
+      `${a.issuer}/`,
+      undefined,
+      [a.issuer],
+      { a: 1 },
+      'constructor',
+      '__proto__',
+    ]) {
+      expect(await runner.run(stranger.token({ iss }))).toMatchObject({ code: 'unknown_issuer' })
+    }
+    expect(await runner.run('an-opaque-token-of-somebody')).toMatchObject({ code: 'malformed' })
+    expect(await runner.run(`${a.token()}.x`)).toMatchObject({ code: 'malformed' })
+    expect(a.total).toBe(before)
+    expect(stranger.total).toBe(0)
+  })
+
+  it('does not try another policy after a refusal', async () => {
+    await using a = await AuthorizationServer.start()
+    a.overrides.set('/introspect', (_request, response) =>
+      json(response, { active: true, ...a.claims() }),
+    )
+    await using runner = await start({
+      issuers: [{ issuer: a.issuer, jwt: jwt() }],
+      opaque: {
+        issuer: a.issuer,
+        introspection: introspection({ endpoint: `${a.issuer}/introspect` }),
+      },
+      allow_identity_overlap: true,
+    })
+    expect(await runner.run(a.token({ aud: 'other' }))).toMatchObject({ code: 'wrong_audience' })
+    expect(a.count('/introspect')).toBe(0)
+    expect(await runner.run('an-opaque-token-of-a')).toMatchObject({ authorized: true })
+  })
+
+  it('tells two policies of one issuer apart by the claim that is configured', async () => {
+    await using a = await AuthorizationServer.start()
+    const policy = (value: string): Record<string, unknown> => ({
+      issuer: a.issuer,
+      select_by: { claim: 'aud', value },
+      jwt: jwt({
+        audiences: [value],
+        identity: { claims: [{ path: '/sub', prefix: `${value}:` }] },
+      }),
+    })
+    await using runner = await start({ issuers: [policy('one'), policy('two')] })
+    expect(await runner.run(a.token({ aud: 'one' }))).toMatchObject({ authnId: 'one:alice' })
+    expect(await runner.run(a.token({ aud: ['x', 'two'] }))).toMatchObject({ authnId: 'two:alice' })
+    expect(await runner.run(a.token({ aud: ['one', 'two'] }))).toMatchObject({
+      code: 'unknown_issuer',
+    })
+    expect(await runner.run(a.token({ aud: 'three' }))).toMatchObject({ code: 'unknown_issuer' })
+  })
+})
+
+describe('settings', () => {
+  const issuers = (...tables: Record<string, unknown>[]): Record<string, unknown> => ({
+    issuers: tables.map((table, i) => ({
+      issuer: `https://${i}.example`,
+      jwt: { ...jwt(), prefetch: 'off', ...table },
+    })),
+  })
+  it("refuse issuers that can name each other's users", async () => {
+    for (const identity of [
+      {},
+      { claims: ['/email'] },
+      { format: 'template', template: '{sub}:{x}' },
+    ]) {
+      await expect(start(issuers({ identity }, {}))).rejects.toThrow('could be the same')
+    }
+    const prefixed = (prefix: string): Record<string, unknown> => ({
+      identity: { claims: [{ path: '/sub', prefix }] },
+    })
+    await expect(start(issuers(prefixed('a:'), prefixed('a:b:')))).rejects.toThrow(
+      'could be the same',
+    )
+    await using _ = await start(issuers(prefixed('a:'), prefixed('b:')))
+    await using allowed = await start({
+      ...issuers({ identity: {} }, {}),
+      allow_identity_overlap: true,
+    })
+    expect(allowed.lines.join('\n')).toContain('allow_identity_overlap')
+  })
+  it('refuse the same issuer twice without a way to tell tokens apart', async () => {
+    const one = { issuer: 'https://a.example', jwt: jwt() }
+    await expect(start({ issuers: [one, one] })).rejects.toThrow('appears 2 times')
+    const by = { ...one, select_by: { claim: 'aud', value: 'x' } }
+    await expect(start({ issuers: [by, by] })).rejects.toThrow('appears 2 times')
+  })
+  it('name a mistake inside the table of a policy, and leave nothing running', async () => {
+    await expect(start(issuers({}, { audience: 'x' }))).rejects.toThrow('unknown setting')
+    await expect(start({ issuers: [{ issuer: 'https://a.example' }] })).rejects.toThrow('needs jwt')
+    await expect(start({ issuers: [] })).rejects.toThrow('issuers')
+  })
+})
+
+describe('jwt and introspection together', () => {
+  async function both(
+    answer: (server: AuthorizationServer) => Record<string, unknown>,
+  ): Promise<[AuthorizationServer, Runner]> {
+    const server = await AuthorizationServer.start()
+    server.metadata = { ...server.metadata, introspection_endpoint: `${server.issuer}/introspect` }
+    server.overrides.set('/introspect', (_request, response) => json(response, answer(server)))
+    const runner = await start({
+      issuers: [{ issuer: server.issuer, jwt: jwt(), introspection: introspection() }],
+    })
+    return [server, runner]
+  }
+  it('accept what both accept, until the earlier end', async () => {
+    const exp = Math.floor(Date.now() / 1_000) + 100
+    const [server, runner] = await both((server) => ({ active: true, ...server.claims({ exp }) }))
+    await using _ = server
+    await using __ = runner
+    expect(await runner.run(server.token())).toMatchObject({ authorized: true, expiresAt: exp })
+  })
+  it('refuse what was revoked, and what speaks of somebody else', async () => {
+    const [revoked, first] = await both(() => ({ active: false }))
+    await using _ = revoked
+    await using __ = first
+    expect(await first.run(revoked.token())).toMatchObject({
+      authorized: false,
+      code: 'token_inactive',
+    })
+    const [other, second] = await both((server) => ({
+      active: true,
+      ...server.claims({ sub: 'bob' }),
+    }))
+    await using ___ = other
+    await using ____ = second
+    expect(await second.run(other.token())).toMatchObject({
+      authorized: false,
+      code: 'identity_invalid',
+    })
+  })
+  it('do not ask about a token whose signature is wrong', async () => {
+    const [server, runner] = await both((server) => ({ active: true, ...server.claims() }))
+    await using _ = server
+    await using __ = runner
+    const [header, payload] = server.token().split('.')
+    expect(await runner.run(`${header}.${payload}.${'A'.repeat(86)}`)).toMatchObject({
+      code: 'bad_signature',
+    })
+    expect(server.count('/introspect')).toBe(0)
+  })
+})

@@ -1,0 +1,92 @@
+/**
+ * The validators inside a composite one: started together, ended together, and reached by what a token
+ * says about itself.
+ *
+ * @module
+ */
+import type { AnyValidatorModule, ValidatorContext, ValidatorInit } from 'pgbearer/validator'
+import { FOREIGN_TOKEN_LIMITS } from '../remote/foreign-token.ts'
+import { refuseIdentityOverlap } from './identity-overlap.ts'
+import { type Route, routeFor } from './routes.ts'
+import type { CompositeSettings } from './settings.ts'
+
+const KINDS = ['jwt', 'introspection', 'opaque'] as const
+type Kind = (typeof KINDS)[number]
+type Table = Readonly<Record<string, unknown>>
+
+/** One issuer with the tables of its validators, in the order in which they are asked. */
+type Branch = { readonly issuer: string } & { readonly [kind in Kind]?: Table | undefined }
+
+export class Branches implements AsyncDisposable {
+  readonly #inits: Readonly<Record<Kind, ValidatorInit>>
+  readonly #context: ValidatorContext
+  readonly #modules: AnyValidatorModule[] = []
+  readonly #routes = new Map<string, Route[]>()
+  #opaque: Route | undefined
+
+  private constructor(inits: Readonly<Record<Kind, ValidatorInit>>, context: ValidatorContext) {
+    this.#inits = inits
+    this.#context = context
+  }
+
+  /** @throws {SettingsError} where issuers are not kept apart, or a table inside is wrong */
+  static async start(
+    settings: CompositeSettings,
+    context: ValidatorContext,
+    inits: Readonly<Record<Kind, ValidatorInit>>,
+  ): Promise<Branches> {
+    const { issuers, opaque } = settings
+    if (!settings.allow_identity_overlap) {
+      refuseIdentityOverlap([...issuers, ...(opaque === undefined ? [] : [opaque])].map(member))
+    }
+    const branches = new Branches(inits, context)
+    try {
+      for (const branch of issuers) {
+        const modules = await branches.#start(branch)
+        const { issuer, select_by: selectBy } = branch
+        const others = branches.#routes.get(issuer) ?? []
+        branches.#routes.set(issuer, [...others, { issuer, selectBy, modules }])
+      }
+      if (opaque !== undefined) {
+        const modules = await branches.#start(opaque)
+        branches.#opaque = { issuer: opaque.issuer, selectBy: undefined, modules }
+      }
+      return branches
+    } catch (error) {
+      await branches[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+
+  /** @throws {Refusal} where no policy is for such a token */
+  routeFor(token: string): Route {
+    return routeFor(token, this.#routes, this.#opaque, FOREIGN_TOKEN_LIMITS)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const modules = this.#modules.splice(0)
+    await Promise.all(
+      modules.map(async (module) => {
+        await module[Symbol.asyncDispose]?.()
+      }),
+    )
+  }
+
+  async #start(branch: Branch): Promise<AnyValidatorModule[]> {
+    const modules: AnyValidatorModule[] = []
+    for (const kind of KINDS) {
+      const table = branch[kind]
+      if (table !== undefined) {
+        const context = { ...this.#context, issuers: [branch.issuer] }
+        const module = await this.#inits[kind](table, context)
+        this.#modules.push(module)
+        modules.push(module)
+      }
+    }
+    return modules
+  }
+}
+
+function member(branch: Branch): { readonly issuer: string; readonly table: Table } {
+  return { issuer: branch.issuer, table: branch.jwt ?? branch.introspection ?? branch.opaque ?? {} }
+}
