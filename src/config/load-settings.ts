@@ -50,7 +50,12 @@ interface Origin {
   readonly text?: string
 }
 
-function readSettings(file: string): string {
+/**
+ * The text of a settings file.
+ *
+ * @throws ConfigError where it cannot be read.
+ */
+export function readSettings(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {
@@ -101,7 +106,8 @@ function configError(
   return new ConfigFileError(message, { file, ...(line === undefined ? {} : { line }) })
 }
 
-function namesAt(place: readonly PropertyKey[]): readonly string[] {
+/** The names of settings that there are at a place: at the top, or in `[upstream]`. */
+export function namesAt(place: readonly PropertyKey[]): readonly string[] {
   const { shape } = settingsSchema
   return Object.keys(place[0] === 'upstream' ? shape.upstream.shape : shape)
 }
