@@ -6,33 +6,9 @@
  *
  * @module
  */
-import { type AreAssertion, AreSyntaxError, AreUnsupportedError } from './are-node.ts'
-import type { ByteSet } from './byte-set.ts'
-import { complement } from './byte-set.ts'
-import { ESCAPE_CLASSES } from './character-classes.ts'
-
-export type AreToken =
-  | { readonly type: 'end' | '|' | ')' | '.' | ',' | ']' | 'range' | 'bound' }
-  /** One character, as its code; above 255 it can never match. */
-  | { readonly type: 'plain'; readonly code: number }
-  | { readonly type: 'class'; readonly set: ByteSet }
-  | { readonly type: '('; readonly captures: boolean }
-  | { readonly type: 'lookaround' }
-  | { readonly type: '['; readonly negated: boolean }
-  | { readonly type: '[.' | '[=' | '[:' | 'name-end' }
-  | { readonly type: '*' | '+' | '?' | '}'; readonly greedy: boolean }
-  | { readonly type: 'digit'; readonly value: number }
-  | { readonly type: 'assertion'; readonly assertion: AreAssertion }
-  | { readonly type: 'back-reference'; readonly group: number }
-
-/** What the options at the start of an expression ask for. */
-export interface AreOptions {
-  readonly ignoreCase: boolean
-  /** `.` and `[^…]` do not match a newline (REG_NLSTOP). */
-  readonly newlineStops: boolean
-  /** `^` and `$` also match around newlines (REG_NLANCH). */
-  readonly newlineAnchors: boolean
-}
+import { AreSyntaxError } from './are-node.ts'
+import { type AreOptions, readPrefix } from './are-prefix.ts'
+import { type AreToken, assertion, ESCAPES, plain } from './are-token.ts'
 
 type Context = 'expression' | 'literal' | 'bound' | 'bracket' | '[.' | '[=' | '[:'
 
@@ -40,18 +16,22 @@ const SPACE = /[\t-\r ]/
 
 export class AreLexer {
   readonly #text: string
-  #at = 0
-  #context: Context = 'expression'
-  #expanded = false
+  #at: number
+  #context: Context
+  readonly #expanded: boolean
   #last: AreToken['type'] | undefined
-  options: AreOptions = { ignoreCase: false, newlineStops: false, newlineAnchors: false }
+  readonly options: AreOptions
   /** Number of groups opened so far; kept by the parser. */
   groups = 0
 
-  /** @throws {@link AreSyntaxError}, {@link AreUnsupportedError} */
+  /** @throws as {@link readPrefix} does. */
   constructor(text: string) {
+    const { length, literal, expanded, options } = readPrefix(text)
     this.#text = text
-    this.#readPrefix()
+    this.#at = length
+    this.#context = literal ? 'literal' : 'expression'
+    this.#expanded = expanded
+    this.options = options
   }
 
   /** Where the next character is; names in brackets are cut out of the text. */
@@ -67,80 +47,6 @@ export class AreLexer {
     const token = this.#next()
     this.#last = token.type
     return token
-  }
-
-  // prefixes(): "***" and "(?letters)", at the very start only.
-  #readPrefix(): void {
-    if (this.#text.startsWith('***') && this.#text.length > 3) {
-      switch (this.#text[3]) {
-        case '=':
-          this.#at = 4
-          this.#context = 'literal'
-          return
-        case ':':
-          this.#at = 4
-          break
-        case '?':
-          throw new AreSyntaxError('invalid regexp (reg version 0.8)')
-        default:
-          throw new AreSyntaxError('quantifier operand invalid')
-      }
-    }
-    const letters = /^\(\?([a-zA-Z]+)/.exec(this.#text.slice(this.#at))
-    if (letters?.[1] !== undefined) {
-      this.#at += letters[0].length
-      this.#readOptions(letters[1])
-      if (this.#text[this.#at] !== ')') {
-        throw new AreSyntaxError('invalid embedded option')
-      }
-      this.#at++
-    }
-  }
-
-  #readOptions(letters: string): void {
-    let flavour: 'advanced' | 'extended' | 'basic' | 'literal' = 'advanced'
-    let { ignoreCase, newlineStops, newlineAnchors } = this.options
-    for (const letter of letters) {
-      switch (letter) {
-        case 'b':
-          flavour = 'basic'
-          break
-        case 'e':
-          flavour = 'extended'
-          break
-        case 'q':
-          flavour = 'literal'
-          break
-        case 'c':
-        case 'i':
-          ignoreCase = letter === 'i'
-          break
-        case 'm':
-        case 'n':
-        case 'p':
-        case 's':
-        case 'w':
-          newlineStops = letter !== 's' && letter !== 'w'
-          newlineAnchors = letter !== 's' && letter !== 'p'
-          break
-        case 't':
-        case 'x':
-          this.#expanded = letter === 'x'
-          break
-        default:
-          throw new AreSyntaxError('invalid embedded option')
-      }
-    }
-    if (flavour === 'basic' || flavour === 'extended') {
-      throw new AreUnsupportedError(`pgbearer does not read ${flavour} regular expressions`)
-    }
-    if (flavour === 'literal') {
-      this.#context = 'literal'
-      this.#expanded = false
-      newlineStops = false
-      newlineAnchors = false
-    }
-    this.options = { ignoreCase, newlineStops, newlineAnchors }
   }
 
   #next(): AreToken {
@@ -423,35 +329,3 @@ export class AreLexer {
     return value
   }
 }
-
-function plain(character: string): AreToken {
-  return { type: 'plain', code: character.charCodeAt(0) }
-}
-
-function assertion(place: AreAssertion): AreToken {
-  return { type: 'assertion', assertion: place }
-}
-
-const ESCAPES: Readonly<Record<string, AreToken | undefined>> = Object.assign(Object.create(null), {
-  a: plain('\u0007'),
-  b: plain('\b'),
-  B: plain('\\'),
-  e: plain('\u001b'),
-  f: plain('\f'),
-  n: plain('\n'),
-  r: plain('\r'),
-  t: plain('\t'),
-  v: plain('\v'),
-  d: { type: 'class', set: ESCAPE_CLASSES.d },
-  D: { type: 'class', set: complement(ESCAPE_CLASSES.d) },
-  s: { type: 'class', set: ESCAPE_CLASSES.s },
-  S: { type: 'class', set: complement(ESCAPE_CLASSES.s) },
-  w: { type: 'class', set: ESCAPE_CLASSES.w },
-  W: { type: 'class', set: complement(ESCAPE_CLASSES.w) },
-  A: assertion('text-start'),
-  m: assertion('word-start'),
-  M: assertion('word-end'),
-  y: assertion('word-boundary'),
-  Y: assertion('not-word-boundary'),
-  Z: assertion('text-end'),
-})

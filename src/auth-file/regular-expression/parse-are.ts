@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { AreLexer, type AreToken } from './are-lexer.ts'
+import { AreLexer } from './are-lexer.ts'
 import { type Are, type AreNode, AreSyntaxError, AreUnsupportedError } from './are-node.ts'
+import type { AreToken } from './are-token.ts'
 import { type ByteSet, byteRanges, complement, foldCase, union, without } from './byte-set.ts'
 import { CHARACTER_CLASSES, COLLATING_ELEMENTS } from './character-classes.ts'
 
