@@ -109,6 +109,18 @@ export class PasswordAuthenticationError extends ReportError {
   }
 }
 
+/** The client's certificate is good, but not for this role. */
+export class CertificateAuthenticationError extends ReportError {
+  readonly code = 'ERR_CERTIFICATE_AUTHENTICATION'
+  readonly sqlState = '28000'
+
+  /** @param method - of the rule: PostgreSQL's sentence names it. */
+  constructor(user: string, method: string, options: ReportOptions = {}) {
+    const named = method === 'cert' ? 'certificate' : `"${method}"`
+    super(`${named} authentication failed for user "${user}"`, options)
+  }
+}
+
 /** `authentication_timeout` ran out; the client sees only the close (57014 in the log). */
 export class AuthenticationTimeoutError extends ReportError {
   readonly code = 'ERR_AUTHENTICATION_TIMEOUT'
@@ -171,6 +183,7 @@ export type AnyReportError =
   | HbaRejectError
   | OAuthAuthenticationError
   | PasswordAuthenticationError
+  | CertificateAuthenticationError
   | AuthenticationTimeoutError
   | TooManyConnectionsError
   | ServerClosingError

@@ -10,14 +10,13 @@ export {
   type Authenticator,
   type AuthenticatorOptions,
   createAuthenticator,
-  type Login,
-  type LoginOptions,
-  type LoginRequest,
 } from './authenticator.ts'
 export type { AuthorizedSession } from './authorized-session.ts'
 export type { ByteString } from './byte-string.ts'
 export { fromText, toText } from './byte-string.ts'
 export * as errors from './errors.ts'
+export type { ConversationLogin, Login, LoginOptions, UpstreamLogin } from './login/login.ts'
+export type { ClientCertificate, LoginRequest } from './login/login-request.ts'
 export { createLog, type Log, type LogOptions } from './log.ts'
 export { errorResponse } from './protocol/backend-messages.ts'
 export { type ConversationEnd, type ConversationPeer, converse } from './sasl/converse.ts'

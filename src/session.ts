@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { Login } from './authenticator.ts'
 import type { AuthorizedSession } from './authorized-session.ts'
 import { type ClientConnection, SilentEnd, UnloggedEnd } from './client-connection.ts'
 import { logAuthorized, logReady, logReceived } from './connection-log.ts'
@@ -15,6 +14,7 @@ import {
   negotiateProtocolVersion,
 } from './protocol/backend-messages.ts'
 import type { CancelKey } from './protocol/frontend-messages.ts'
+import type { ConversationLogin, Login, UpstreamLogin } from './login/login.ts'
 import { relay } from './relay/relay.ts'
 import { converse } from './sasl/converse.ts'
 import type { ConnectionServices } from './services.ts'
@@ -25,8 +25,9 @@ import {
   type StartupMessage,
   upstreamParameters,
 } from './startup/startup-message.ts'
-import { acceptTls } from './startup/tls.ts'
+import { clientCertificate } from './startup/tls.ts'
 import { connectUpstream, type UpstreamConnection } from './upstream/connect-upstream.ts'
+import { relayLogin } from './upstream/relay-login.ts'
 import { sendCancelRequest } from './upstream/send-cancel-request.ts'
 
 const GOODBYE = errorResponse(new AdminShutdownError())
@@ -62,7 +63,7 @@ async function receiveStartup(
         ? undefined
         : async (raw) => {
             const leave = await services.handshakes.enter(client.signal)
-            return acceptTls(raw, tls).finally(leave)
+            return tls.accept(raw).finally(leave)
           },
     onStream: (stream) => {
       client.stream = stream
@@ -127,17 +128,19 @@ async function runSession(
           physicalReplication: startup.replication === 'physical',
           clientAddress: client.clientAddress,
           tls: client.stream.tls !== undefined,
+          clientCertificate: clientCertificate(client.stream.tls),
         },
         { signal: client.signal, log: client.log },
       ),
     )
-    const session = await authenticate(client, login)
-    logAuthorized(client, startup, services)
-    const upstream = await logInUpstream(client, session, startup, services)
+    const established =
+      login.kind === 'upstream'
+        ? await passLoginOn(client, login, startup, services)
+        : await logInUpstream(client, await authenticate(client, login), startup, services)
     leave()
     client.endLogin()
     logReady(client, services)
-    await relaySession(client, upstream, services)
+    await relaySession(client, established, services)
   } catch (error) {
     // The client hears of it before the validator's shutdown, which may take its time.
     client.report(error)
@@ -148,7 +151,10 @@ async function runSession(
 }
 
 /** Runs the login's conversation over the client's stream. */
-async function authenticate(client: ClientConnection, login: Login): Promise<AuthorizedSession> {
+async function authenticate(
+  client: ClientConnection,
+  login: ConversationLogin,
+): Promise<AuthorizedSession> {
   const end = await converse(login.conversation, {
     read: async () => {
       const chunk = await client.stream.source.readSome()
@@ -172,13 +178,21 @@ async function authenticate(client: ClientConnection, login: Login): Promise<Aut
   }
 }
 
+/** Somebody who may be a role, and a session of that role. Nothing is relayed without both. */
+interface Established {
+  readonly session: AuthorizedSession
+  readonly upstream: UpstreamConnection
+}
+
 /** Logs in to the server behind, as the role; the client then has what that server greeted with. */
 async function logInUpstream(
   client: ClientConnection,
   session: AuthorizedSession,
   startup: StartupMessage,
-  { snapshot }: ConnectionServices,
-): Promise<UpstreamConnection> {
+  services: ConnectionServices,
+): Promise<Established> {
+  const { snapshot } = services
+  logAuthorized(client, startup, services)
   // As in PostgreSQL, what fails from here on fails behind an AuthenticationOk.
   client.write(authenticationOk())
   const upstream = await client.during(() =>
@@ -193,12 +207,39 @@ async function logInUpstream(
     ),
   )
   client.write(upstream.greeting)
-  return upstream
+  return { session, upstream }
+}
+
+/** Lets the server behind decide: what it asks goes to the client, and the answers to it. */
+async function passLoginOn(
+  client: ClientConnection,
+  login: UpstreamLogin,
+  startup: StartupMessage,
+  services: ConnectionServices,
+): Promise<Established> {
+  const asked = { role: startup.user, database: startup.database }
+  const upstream = await client.during(() =>
+    relayLogin(
+      services.snapshot.upstream,
+      { version: startup.protocolVersion, parameters: upstreamParameters(startup, asked) },
+      {
+        client: {
+          readExactly: (size) => client.stream.source.readExactly(size),
+          write: (bytes) => client.write(bytes),
+        },
+        signal: client.signal,
+      },
+    ),
+  )
+  const session = login.acceptedByServer()
+  logAuthorized(client, startup, services)
+  client.write(upstream.greeting)
+  return { session, upstream }
 }
 
 async function relaySession(
   client: ClientConnection,
-  upstream: UpstreamConnection,
+  { upstream }: Established,
   { cancelKeys, snapshot, ending }: ConnectionServices,
 ): Promise<void> {
   const forget =

@@ -117,7 +117,7 @@ describe('SIGTERM', () => {
     const { superuser } = postgres()
     client.send(startupMessage({ user: superuser, database: superuser }))
     await client.readUntil('Z')
-    client.send(query("select repeat('x', 300000000)"))
+    client.send(query("select repeat('x', 60000000)"))
     await client.read(1000)
     client.socket.pause()
     program.kill('SIGTERM')

@@ -1,0 +1,38 @@
+/**
+ * What a login is asked, and what it is while it lasts.
+ *
+ * @module
+ */
+import type { AuthorizedSession } from '../authorized-session.ts'
+import type { HbaLine } from '../hba/hba-line.ts'
+import type { Log } from '../log.ts'
+import type { Conversation } from '../sasl/conversation.ts'
+
+export interface LoginOptions {
+  /** Aborts at the login deadline, when the client leaves and at shutdown. */
+  readonly signal: AbortSignal
+  readonly log?: Log
+}
+
+/** A login under way. */
+export type Login = ConversationLogin | UpstreamLogin
+
+interface AnyLogin {
+  /** The rule that decides. */
+  readonly line: HbaLine
+  /** Call it when the connection is over, however it ended: the validator's `shutdown` runs. */
+  close(): Promise<void>
+}
+
+/** We decide: by what the client says, or at once. */
+export interface ConversationLogin extends AnyLogin {
+  readonly kind: 'conversation'
+  readonly conversation: Conversation<AuthorizedSession>
+}
+
+/** The server behind decides (method `upstream`): its exchange with the client is passed on. */
+export interface UpstreamLogin extends AnyLogin {
+  readonly kind: 'upstream'
+  /** Call it when the server has accepted the client, and only then. */
+  acceptedByServer(): AuthorizedSession
+}

@@ -1,0 +1,144 @@
+/**
+ * The `oauth` method: SASL, then the validator, then delegation or the user map
+ * (`auth-oauth.c: validate()`).
+ *
+ * @module
+ */
+import { type AuthorizedSession, authorizeSession } from '../authorized-session.ts'
+import { toText, toUtf8 } from '../byte-string.ts'
+import type { OAuthRule, Rules } from '../config/rules.ts'
+import { InternalError, type ReportError } from '../errors.ts'
+import type { HbaLine } from '../hba/hba-line.ts'
+import type { Log } from '../log.ts'
+import type { Conversation } from '../sasl/conversation.ts'
+import type { Decider, Decision } from '../sasl/mechanism.ts'
+import { oauthbearer } from '../sasl/oauthbearer.ts'
+import { passwordConversation } from '../sasl/password-conversation.ts'
+import { saslConversation } from '../sasl/sasl-conversation.ts'
+import {
+  openValidatorSession,
+  ValidatorFaultError,
+  type ValidatorSession,
+} from '../validator/host.ts'
+import {
+  judgeToken,
+  type TokenAcceptance,
+  type TokenRefusal,
+  tokenRefusedError,
+} from './judge-token.ts'
+import type { ConversationLogin } from './login.ts'
+import type { LoginRequest } from './login-request.ts'
+
+interface OAuthLoginOptions {
+  readonly line: HbaLine
+  readonly signal: AbortSignal
+  readonly log: Log
+}
+
+/** A login by OAUTHBEARER, or by a token in a password. */
+export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession, ReportError> {
+  readonly kind = 'conversation'
+  readonly line: HbaLine
+  readonly conversation: Conversation<AuthorizedSession>
+  readonly #rules: Rules
+  readonly #rule: OAuthRule
+  readonly #request: LoginRequest
+  readonly #log: Log
+  readonly #validator: ValidatorSession
+  #startupFault: ValidatorFaultError | undefined
+
+  constructor(rules: Rules, request: LoginRequest, { line, signal, log }: OAuthLoginOptions) {
+    const rule = rules.oauth.get(line)
+    if (rule === undefined) {
+      throw new InternalError('an oauth rule without a validator')
+    }
+    this.line = line
+    this.#rules = rules
+    this.#rule = rule
+    this.#request = request
+    this.#log = log
+    this.#validator = openValidatorSession(rule.validator, {
+      connection: {
+        id: request.id,
+        database: toText(request.database),
+        clientAddress: request.clientAddress,
+        tls: request.tls,
+      },
+      log,
+      signal,
+    })
+    this.conversation = line.oauth?.tokenInPassword
+      ? passwordConversation(this.#user, this)
+      : saslConversation({
+          mechanism: oauthbearer(rule.discovery, this),
+          user: this.#user,
+          begin: () => this.begin(),
+        })
+  }
+
+  async close(): Promise<void> {
+    await this.#validator.shutdown()
+  }
+
+  /** A module that fails here fails the login, but only once there is a token: discovery goes on. */
+  async begin(): Promise<void> {
+    try {
+      await this.#validator.startup()
+    } catch (error) {
+      if (!(error instanceof ValidatorFaultError)) {
+        throw error
+      }
+      this.#startupFault = error
+    }
+  }
+
+  async decide(token: string): Promise<Decision<AuthorizedSession, ReportError>> {
+    const role = toUtf8(this.#request.user)
+    if (this.#startupFault !== undefined || role === undefined) {
+      return this.#refuse({
+        detail: this.#startupFault?.logDetail ?? 'The role name is not UTF-8.',
+        reason: this.#startupFault === undefined ? 'role_not_utf8' : 'validator_fault',
+      })
+    }
+    const outcome = await this.#validator.validate({
+      token,
+      role,
+      issuer: this.#rule.issuer,
+      scope: this.#rule.scope,
+      options: this.#rule.options,
+      delegateIdentMapping: this.line.oauth?.delegateIdentMapping === true,
+    })
+    const judged = judgeToken(outcome, {
+      rules: this.#rules,
+      line: this.line,
+      role: this.#request.user,
+      log: this.#log,
+    })
+    return judged.authorized === true ? this.#accept(judged) : this.#refuse(judged)
+  }
+
+  malformed(detail: string): ReportError {
+    this.#log.log('malformed OAuth bearer token', { detail, sqlState: '08P01' })
+    return this.#error({ detail, reason: 'token_malformed' })
+  }
+
+  get #user(): string {
+    return toText(this.#request.user)
+  }
+
+  #accept({ authnId, expiresAt }: TokenAcceptance): Decision<AuthorizedSession, ReportError> {
+    const { user: role, database } = this.#request
+    return {
+      authorized: true,
+      accepted: authorizeSession({ role, database, line: this.line, authnId, expiresAt }),
+    }
+  }
+
+  #refuse(refusal: TokenRefusal): Decision<AuthorizedSession, ReportError> {
+    return { authorized: false, refused: this.#error(refusal) }
+  }
+
+  #error(refusal: TokenRefusal): ReportError {
+    return tokenRefusedError(refusal, this.line, this.#request.user)
+  }
+}
