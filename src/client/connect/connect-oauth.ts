@@ -36,6 +36,11 @@ export interface ConnectOAuthOptions extends OAuthLoginOptions {
   readonly database?: string | undefined
   /** Further startup parameters, such as `application_name`. */
   readonly parameters?: Readonly<Record<string, string>> | undefined
+  /**
+   * A whole StartupMessage to send instead of one made of the above, as it is: for a proxy that passes
+   * on its client's. `user` and `database` are still what the callback is told.
+   */
+  readonly startupPacket?: Uint8Array | undefined
   /** Ends the attempt. The callback goes on for others who wait for the same token. */
   readonly signal?: AbortSignal | undefined
 }
@@ -77,14 +82,17 @@ export interface OAuthConnection {
  */
 export async function connectOAuth(options: ConnectOAuthOptions): Promise<OAuthConnection> {
   const endpoint = { host: options.host, port: options.port ?? 5432 }
-  const { user, database, parameters = {} } = options
+  const { user, database, signal, startupPacket: packet = packetFor(options) } = options
+  const target = { endpoint, user, database, packet, signal }
+  return connectPlanned(planLogin(options), target)
+}
+
+function packetFor({ user, database, parameters }: ConnectOAuthOptions): Buffer {
   const named = { user, ...(database === undefined ? {} : { database }), ...parameters }
-  const packet = startupMessage(
+  return startupMessage(
     PROTOCOL_3_0,
     Object.entries(named).map(([name, value]) => [fromText(name), fromText(value)] as const),
   )
-  const target = { endpoint, user, database, packet, signal: options.signal }
-  return connectPlanned(planLogin(options), target)
 }
 
 /** Where one login goes, with the startup packet that is sent there. */

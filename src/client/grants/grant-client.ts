@@ -141,6 +141,14 @@ export class GrantClient {
     })
   }
 
+  /** {@link GrantClient.requestToken} with the scope, resource and audience of the options. */
+  async requestScopedToken(
+    grantType: string,
+    parameters: Readonly<Record<string, string>> = {},
+  ): Promise<oauth.TokenEndpointResponse> {
+    return this.requestToken(grantType, this.#withDefaults(parameters))
+  }
+
   /** RFC 6749 §6. The old refresh token stays good where the server sends no new one. */
   async refresh(refreshToken: string): Promise<TokenCredential> {
     const parameters = this.#withDefaults({ refresh_token: refreshToken })
@@ -207,14 +215,6 @@ export class GrantClient {
       ...(audience === undefined ? {} : { audience }),
       ...parameters,
     }
-  }
-
-  /** {@link GrantClient.requestToken} with the scope, resource and audience of the options. */
-  async requestScopedToken(
-    grantType: string,
-    parameters: Readonly<Record<string, string>> = {},
-  ): Promise<oauth.TokenEndpointResponse> {
-    return this.requestToken(grantType, this.#withDefaults(parameters))
   }
 
   #assertEndpoint(

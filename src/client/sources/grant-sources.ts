@@ -75,6 +75,10 @@ export function tokenExchangeSource(options: TokenExchangeOptions): TokenCallbac
     if (type !== ACCESS_TOKEN_TYPE && type !== JWT_TYPE) {
       throw new OAuthGrantError('token exchange: the issued token is not an access token')
     }
+    // RFC 8693 §2.2.1: N_A where the token's type says nothing about its use.
+    if (response.token_type !== 'bearer' && response.token_type !== 'n_a') {
+      throw new OAuthGrantError('token exchange: the issued token is not a bearer token')
+    }
     return credentialOf({ ...response, token_type: 'bearer' })
   })
 }

@@ -106,6 +106,30 @@ describe('a login of a machine', () => {
     socket.destroy()
   })
 
+  it('D1: sends the startup packet of a proxy’s client as it is', async () => {
+    await using server = await scriptedServer(honest(() => true))
+    const parameters = Buffer.from('user\0ann\0_pq_.x\0\xff\0\0', 'latin1')
+    const head = Buffer.concat([int32(8 + parameters.length), int32(0x30002)])
+    const startupPacket = Buffer.concat([head, parameters])
+    const { fn, requests } = counter()
+    await login(server, { token: fn, startupPacket, database: 'd' })
+    expect(server.peers[0]?.startup).toEqual(startupPacket)
+    expect(requests[0]).toMatchObject({ username: 'ann', target: { database: 'd' } })
+  })
+
+  it('D1: refuses names that could say something else in the packet', async () => {
+    await using server = await scriptedServer(honest(() => true))
+    for (const options of [
+      { user: 'ann\0database\0postgres' },
+      { parameters: { application_name: 'x\0user\0postgres' } },
+      { parameters: { '': 'x' } },
+      { parameters: { options: 'x'.repeat(20_000) } },
+    ]) {
+      await expect(login(server, options)).rejects.toBeInstanceOf(RangeError)
+    }
+    expect(server.accepted).toBe(0)
+  })
+
   it('D3: tells the callback about version, role, target, issuer, scope and deadline', async () => {
     await using server = await scriptedServer(honest(() => true))
     const { fn, requests } = counter()

@@ -558,6 +558,8 @@ describe('token exchange', () => {
       ['urn:ietf:params:oauth:token-type:refresh_token', 'N_A', false],
       ['urn:ietf:params:oauth:token-type:saml2', 'N_A', false],
       [undefined, 'Bearer', false],
+      [ACCESS, 'DPoP', false],
+      [ACCESS, 'mac', false],
     ] as const
     for (const [issuedType, tokenType, accepted] of types) {
       await using server = await scriptedIssuer({
