@@ -4,8 +4,9 @@
  *
  * @module
  */
-import type { Buffer } from 'node:buffer'
+import { Buffer } from 'node:buffer'
 import type net from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { ByteSource } from '../stream/byte-source.ts'
 
 /** One side: where its bytes come from, and the socket to write to. */
@@ -58,6 +59,12 @@ export async function relay(
   signal.removeEventListener('abort', stop)
 }
 
+/**
+ * A write to a TLS socket is pending for a turn of the event loop even where everything was sent. Up to
+ * this size, copying the bytes is cheaper than stopping and starting to read.
+ */
+const COPY_LIMIT = 4096
+
 /** Copies one direction, no faster than the other end takes it. */
 function pump(from: RelaySide, to: RelaySide, observe: (chunk: Buffer) => void): void {
   let pausedFor = false
@@ -67,9 +74,15 @@ function pump(from: RelaySide, to: RelaySide, observe: (chunk: Buffer) => void):
       from.source.resume()
     }
   }
+  to.socket.on('drain', resume)
   if (from.source.reusesBuffer) {
+    const isTls = to.socket instanceof TLSSocket
     from.source.flow((chunk) => {
       observe(chunk)
+      if (isTls && chunk.length <= COPY_LIMIT) {
+        pausedFor = !to.socket.write(Buffer.from(chunk))
+        return !pausedFor
+      }
       to.socket.write(chunk, resume)
       // While the write is pending the kernel has not copied the bytes: the next read would overwrite
       // them, and the other side would receive a corrupted stream.
@@ -78,7 +91,6 @@ function pump(from: RelaySide, to: RelaySide, observe: (chunk: Buffer) => void):
     })
     return
   }
-  to.socket.on('drain', resume)
   from.source.flow((chunk) => {
     observe(chunk)
     pausedFor = !to.socket.write(chunk)

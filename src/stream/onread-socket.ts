@@ -1,5 +1,5 @@
 /**
- * A socket that reads into one buffer of its own: Node's documented `onread` option, which spares an
+ * A socket that reads into a buffer of its own: Node's documented `onread` option, which spares an
  * allocation per read. Bulk data from a server flows through here.
  *
  * @module
@@ -9,11 +9,15 @@ import net from 'node:net'
 import type { ByteConsumer, ByteSource } from './byte-source.ts'
 import { PullBuffer } from './pull-buffer.ts'
 
-/** One read's worth; 64 KiB was the best of 16, 64 and 256 for bulk data. */
-const READ_BUFFER_SIZE = 64 * 1024
+/** For logins, short answers and sessions that do nothing, which is most of them. */
+const SMALL_BUFFER_SIZE = 4 * 1024
+/** For bulk data; 64 KiB was the best of 16, 64 and 256. */
+const LARGE_BUFFER_SIZE = 64 * 1024
+/** After so many reads in a row that the small buffer had room for, the large one goes. */
+const SMALL_READS_TO_SHRINK = 16
 
 /**
- * Opens a connection whose reads go into one buffer that is never shared with another socket.
+ * Opens a connection whose reads go into a buffer that is never shared with another socket.
  *
  * @returns the socket (still connecting: wait for `connect` or `error`) and its bytes.
  */
@@ -32,11 +36,16 @@ class OnreadSource implements ByteSource {
   readonly #pulled = new PullBuffer()
   #socket: net.Socket | undefined
   #consumer: ByteConsumer | undefined
-  readonly onread: net.OnReadOpts
-
-  constructor() {
-    const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_SIZE)
-    this.onread = { buffer, callback: (size) => this.#onRead(buffer.subarray(0, size)) }
+  #buffer: Buffer = Buffer.allocUnsafeSlow(SMALL_BUFFER_SIZE)
+  #smallReads = 0
+  readonly onread: net.OnReadOpts = {
+    // Asked before the first read and after each callback.
+    buffer: () => this.#buffer,
+    callback: (size) => {
+      const chunk = this.#buffer.subarray(0, size)
+      this.#fitBuffer(size)
+      return this.#onRead(chunk)
+    },
   }
 
   attach(socket: net.Socket): void {
@@ -83,6 +92,19 @@ class OnreadSource implements ByteSource {
 
   readonly #more = (): void => {
     this.resume()
+  }
+
+  /** Chooses the buffer of the next read. What was read stays where it is. */
+  #fitBuffer(size: number): void {
+    this.#smallReads = size < SMALL_BUFFER_SIZE ? this.#smallReads + 1 : 0
+    if (size === SMALL_BUFFER_SIZE && this.#buffer.length === SMALL_BUFFER_SIZE) {
+      this.#buffer = Buffer.allocUnsafeSlow(LARGE_BUFFER_SIZE)
+    } else if (
+      this.#smallReads >= SMALL_READS_TO_SHRINK &&
+      this.#buffer.length > SMALL_BUFFER_SIZE
+    ) {
+      this.#buffer = Buffer.allocUnsafeSlow(SMALL_BUFFER_SIZE)
+    }
   }
 
   #onRead(chunk: Buffer): boolean {

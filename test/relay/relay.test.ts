@@ -110,6 +110,16 @@ async function readSlowly(socket: net.Socket): Promise<string> {
   return digest.digest('hex')
 }
 
+async function readExactly(socket: net.Socket, length: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for (let left = length; left > 0; ) {
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    chunks.push(chunk)
+    left -= chunk.length
+  }
+  return Buffer.concat(chunks)
+}
+
 /** Ends its own side when the other one does, as most programs do. */
 function endsInTurn(socket: net.Socket): void {
   socket.on('end', () => socket.end())
@@ -136,6 +146,22 @@ describe.each([
     const read = readSlowly(server)
     const sent = await send(client, 48 * MEGABYTE, 10_007)
     expect(await read).toBe(sent)
+    server.end()
+    await done
+  })
+
+  it('short and long answers in turn reach the client unchanged', async () => {
+    const { client, server, done } = await relayed({ encrypted })
+    // Around the sizes at which buffers grow, shrink and are copied.
+    const short = Array.from({ length: 20 }, (_, i) => i + 1)
+    const lengths = [...short, 4095, 4096, 4097, 70_000, ...short, 4096, 200_000, 8192, ...short, 1]
+    for (const [i, length] of lengths.entries()) {
+      const answer = Buffer.alloc(length, `answer ${i},`)
+      const received = readExactly(client, length)
+      server.write(answer)
+      expect((await received).equals(answer)).toBe(true)
+    }
+    endsInTurn(client)
     server.end()
     await done
   })
