@@ -13,6 +13,9 @@ import { ValidatorLoadError } from '../errors.ts'
 /** The modules that come with pgbearer, by name. A package of the same name is not looked at. */
 export const BUNDLED_VALIDATORS: Readonly<Record<string, string>> = Object.freeze({
   jwt: 'pgbearer/validators/jwt',
+  introspection: 'pgbearer/validators/introspection',
+  opaque: 'pgbearer/validators/opaque',
+  composite: 'pgbearer/validators/composite',
 })
 
 /** Where a module comes from, and what `import()` takes. */

@@ -42,7 +42,7 @@ export class JsonError extends ErrorWithoutStack {
  * @throws {JsonError} whose message never quotes the input
  */
 export function parseJsonObject(bytes: Buffer, limits: JsonLimits): JsonObject {
-  if (!beginsWithBrace(bytes) || !isUtf8(bytes)) {
+  if (!mayBeJsonObject(bytes)) {
     throw new JsonError('malformed', 'not a JSON object in UTF-8')
   }
   const text = bytes.toString('utf8')
@@ -69,13 +69,13 @@ export function member(object: JsonObject, name: string): JsonValue | undefined 
   return Object.hasOwn(object, name) ? object[name] : undefined
 }
 
-/** Noise ends here, and so does a byte order mark. */
-function beginsWithBrace(bytes: Buffer): boolean {
+/** False for noise, for other encodings and for a byte order mark: UTF-8 that begins with a brace. */
+export function mayBeJsonObject(bytes: Buffer): boolean {
   let at = 0
   while (bytes[at] === 0x20 || bytes[at] === 0x0a || bytes[at] === 0x0d || bytes[at] === 0x09) {
     at += 1
   }
-  return bytes[at] === 0x7b
+  return bytes[at] === 0x7b && isUtf8(bytes)
 }
 
 function parse(text: string): unknown {

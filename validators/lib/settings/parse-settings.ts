@@ -20,7 +20,7 @@ export function parseSettings<Schema extends z.ZodType>(
   schema: Schema,
   table: unknown,
 ): z.output<Schema> {
-  const parsed = schema.safeParse(table)
+  const parsed = schema.safeParse(table, { reportInput: true })
   if (parsed.success) {
     return parsed.data
   }
@@ -33,7 +33,7 @@ type Issue = z.core.$ZodIssue
 
 function describe(issue: Issue, schema: z.ZodType): string[] {
   if (issue.code === 'unrecognized_keys') {
-    const known = namesAt(schema, issue.path)
+    const known = namesOf(schemaAt(schema, issue.path))
     return issue.keys.map(
       (key) => `${[...issue.path, key].join('.')}: unknown setting${hint(key, known)}`,
     )
@@ -47,12 +47,36 @@ function describe(issue: Issue, schema: z.ZodType): string[] {
 
 /** Of several shapes, the one that was meant: whose own checks failed, not its type. */
 function describeUnion(issue: z.core.$ZodIssueInvalidUnion, schema: z.ZodType): string[] {
+  if (issue.discriminator !== undefined) {
+    return describeUnknownKind(
+      issue,
+      schemaAt(schema, issue.path.slice(0, -1)),
+      issue.discriminator,
+    )
+  }
   const meant = issue.errors.find((issues) =>
     issues.every(({ code, path }) => code !== 'invalid_type' || path.length > 0),
   )
   return issue.message !== 'Invalid input' || meant === undefined
     ? [`${issue.path.join('.')}: ${issue.message}`]
     : meant.flatMap((inner) => describe({ ...inner, path: [...issue.path, ...inner.path] }, schema))
+}
+
+/** Nothing says which of several tables it is: what belongs to none of them can still be named. */
+function describeUnknownKind(issue: Issue, kinds: unknown, discriminator: string): string[] {
+  const path = issue.path.slice(0, -1)
+  const known = namesOf(kinds)
+  const table = Object(issue.input) as object
+  const unknown = Object.keys(table).filter((key) => !known.includes(key))
+  const options = kinds instanceof z.ZodDiscriminatedUnion ? kinds.options : []
+  const values = options.flatMap((option) => {
+    const kind = option instanceof z.ZodObject ? unwrap(option.shape[discriminator]) : undefined
+    return kind instanceof z.ZodLiteral ? [...kind.values].map(String) : []
+  })
+  return [
+    `${issue.path.join('.')}: must be one of ${values.join(', ')}`,
+    ...unknown.map((key) => `${[...path, key].join('.')}: unknown setting${hint(key, known)}`),
+  ]
 }
 
 function hint(name: string, known: readonly string[]): string {
@@ -64,25 +88,33 @@ function hint(name: string, known: readonly string[]): string {
     : ''
 }
 
-function namesAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  let at: unknown = schema
-  for (const name of [...path, undefined]) {
-    while (
-      at instanceof z.ZodOptional ||
-      at instanceof z.ZodDefault ||
-      at instanceof z.ZodPrefault
-    ) {
-      at = at.unwrap()
+/** What the schema says about the setting at a path, without what only makes it optional. */
+function schemaAt(schema: z.ZodType, path: readonly PropertyKey[]): unknown {
+  let at: unknown = unwrap(schema)
+  for (const name of path) {
+    if (at instanceof z.ZodArray) {
+      at = unwrap(at.element)
+    } else {
+      const shape = at instanceof z.ZodObject ? (at.shape as Record<PropertyKey, unknown>) : {}
+      at = unwrap(shape[name])
     }
-    if (at instanceof z.ZodPipe) {
-      at = at.in
-    }
-    if (name === undefined) {
-      break
-    }
-    at = at instanceof z.ZodObject ? (at.shape as Record<PropertyKey, unknown>)[name] : undefined
   }
-  return at instanceof z.ZodObject ? Object.keys(at.shape) : []
+  return at
+}
+
+function unwrap(schema: unknown): unknown {
+  let at = schema
+  while (at instanceof z.ZodOptional || at instanceof z.ZodDefault || at instanceof z.ZodPrefault) {
+    at = at.unwrap()
+  }
+  return at instanceof z.ZodPipe ? at.in : at
+}
+
+function namesOf(schema: unknown): string[] {
+  if (schema instanceof z.ZodDiscriminatedUnion) {
+    return schema.options.flatMap(namesOf)
+  }
+  return schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
 }
 
 /** Levenshtein's, for names of settings only. */

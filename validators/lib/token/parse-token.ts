@@ -7,7 +7,13 @@
  *
  * @module
  */
-import { JsonError, type JsonLimits, type JsonObject, parseJsonObject } from '../json.ts'
+import {
+  JsonError,
+  type JsonLimits,
+  type JsonObject,
+  mayBeJsonObject,
+  parseJsonObject,
+} from '../json.ts'
 import { Refusal } from '../refusal.ts'
 
 /** Bounds on what a stranger may send, checked before any cryptography. */
@@ -63,8 +69,12 @@ export function splitToken(token: string, limits: TokenLimits): TokenParts {
  * @throws {Refusal} `limit_exceeded` or `malformed`
  */
 export function decodeObject(part: string, what: string, limits: TokenLimits): JsonObject {
+  const bytes = decodeBase64url(part, what)
+  if (!mayBeJsonObject(bytes)) {
+    throw new Refusal('malformed', `The token's ${what} is not a JSON object in UTF-8.`)
+  }
   try {
-    return parseJsonObject(decodeBase64url(part, what), limits)
+    return parseJsonObject(bytes, limits)
   } catch (error) {
     if (error instanceof JsonError) {
       throw new Refusal(error.kind, `The token's ${what} is refused: ${error.message}.`)
