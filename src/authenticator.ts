@@ -73,10 +73,10 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
 /** The authenticator of rules that are loaded. */
 export function authenticatorOf(rules: Rules, defaultLog: Log): Authenticator {
   return {
-    async begin(request, { signal, log = defaultLog }) {
-      const line = await findLine(rules, request, signal)
+    async begin(request, options) {
+      const line = await findLine(rules, request, options)
       requireCertificate(line, request)
-      return startLogin(rules, request, { line, signal, log })
+      return startLogin(rules, request, { ...options, line, log: options.log ?? defaultLog })
     },
     [Symbol.asyncDispose]: () => disposeValidators(rules.validators, { log: defaultLog }),
   }
@@ -85,7 +85,7 @@ export function authenticatorOf(rules: Rules, defaultLog: Log): Authenticator {
 function startLogin(
   rules: Rules,
   request: LoginRequest,
-  context: { readonly line: HbaLine; readonly signal: AbortSignal; readonly log: Log },
+  context: LoginOptions & { readonly line: HbaLine; readonly log: Log },
 ): Login {
   const { line } = context
   const close = async (): Promise<void> => {}
@@ -134,10 +134,14 @@ function startLogin(
 async function findLine(
   { hbaLines, memberships }: Rules,
   request: LoginRequest,
-  signal: AbortSignal,
+  { signal, resolver }: LoginOptions,
 ): Promise<HbaLine> {
   const connection = connectionOf(request)
-  const found = await findHbaLine(hbaLines, connection, { memberships, signal })
+  const found = await findHbaLine(hbaLines, connection, {
+    memberships,
+    signal,
+    ...(resolver === undefined ? {} : { resolver }),
+  })
   if (found.line === undefined) {
     throw new NoHbaEntryError(noHbaEntryMessage(connection), {
       ...(found.hostNameDetail === undefined ? {} : { logDetail: found.hostNameDetail }),

@@ -5,13 +5,19 @@
  */
 import type { AuthorizedSession } from '../authorized-session.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
+import type { HostNameResolver } from '../hba/host-names.ts'
 import type { Log } from '../log.ts'
 import type { Conversation } from '../sasl/conversation.ts'
+import type { ValidationOutcome } from '../validator/validation-outcome.ts'
 
 export interface LoginOptions {
   /** Aborts at the login deadline, when the client leaves and at shutdown. */
   readonly signal: AbortSignal
   readonly log?: Log
+  /** Looks the client's host name up where a rule has one; default: the system's. */
+  readonly resolver?: HostNameResolver
+  /** Told what a validator answered, before anything comes of it. Has no say. */
+  readonly onValidated?: (outcome: ValidationOutcome) => void
 }
 
 /** A login under way. */

@@ -26,13 +26,14 @@ import {
   type TokenRefusal,
   tokenRefusedError,
 } from './judge-token.ts'
-import type { ConversationLogin } from './login.ts'
+import type { ConversationLogin, LoginOptions } from './login.ts'
 import type { LoginRequest } from './login-request.ts'
 
 interface OAuthLoginOptions {
   readonly line: HbaLine
   readonly signal: AbortSignal
   readonly log: Log
+  readonly onValidated?: LoginOptions['onValidated']
 }
 
 /** A login by OAUTHBEARER, or by a token in a password. */
@@ -45,9 +46,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   readonly #request: LoginRequest
   readonly #log: Log
   readonly #validator: ValidatorSession
+  readonly #onValidated: LoginOptions['onValidated']
   #startupFault: ValidatorFaultError | undefined
 
-  constructor(rules: Rules, request: LoginRequest, { line, signal, log }: OAuthLoginOptions) {
+  constructor(
+    rules: Rules,
+    request: LoginRequest,
+    { line, signal, log, onValidated }: OAuthLoginOptions,
+  ) {
     const rule = rules.oauth.get(line)
     if (rule === undefined) {
       throw new InternalError('an oauth rule without a validator')
@@ -57,6 +63,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     this.#rule = rule
     this.#request = request
     this.#log = log
+    this.#onValidated = onValidated
     this.#validator = openValidatorSession(rule.validator, {
       connection: {
         id: request.id,
@@ -93,12 +100,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   }
 
   async decide(token: string): Promise<Decision<AuthorizedSession, ReportError>> {
+    if (this.#startupFault !== undefined) {
+      const { reason, logDetail } = this.#startupFault
+      this.#onValidated?.({ kind: 'internal_error', reason, logDetail })
+      return this.#refuse({ detail: logDetail, reason: 'validator_fault' })
+    }
     const role = toUtf8(this.#request.user)
-    if (this.#startupFault !== undefined || role === undefined) {
-      return this.#refuse({
-        detail: this.#startupFault?.logDetail ?? 'The role name is not UTF-8.',
-        reason: this.#startupFault === undefined ? 'role_not_utf8' : 'validator_fault',
-      })
+    if (role === undefined) {
+      return this.#refuse({ detail: 'The role name is not UTF-8.', reason: 'role_not_utf8' })
     }
     const outcome = await this.#validator.validate({
       token,
@@ -108,6 +117,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
       options: this.#rule.options,
       delegateIdentMapping: this.line.oauth?.delegateIdentMapping === true,
     })
+    this.#onValidated?.(outcome)
     const judged = judgeToken(outcome, {
       rules: this.#rules,
       line: this.line,
