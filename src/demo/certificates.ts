@@ -18,6 +18,8 @@ export interface CertificatePair {
 export interface CertificateOptions {
   /** Default `localhost`. */
   readonly commonName?: string
+  /** Attributes before the common name, such as `[['O', 'Example'], ['OU', 'people']]`. */
+  readonly organisation?: readonly (readonly [attribute: string, value: string])[]
   /** DNS names and addresses the certificate is good for. Default `localhost`, `127.0.0.1` and `::1`. */
   readonly names?: readonly string[]
   /** Default `server`. */
@@ -84,7 +86,13 @@ export async function createCertificateAuthority(
     const { commonName = 'localhost', names = LOCAL_NAMES, usage = 'server' } = options
     const subject = await generateKeys(options.keyType === 'RSA' ? RSA : EC)
     const certificate = await x509.X509CertificateGenerator.create({
-      subject: new x509.Name([{ CN: [{ utf8String: commonName }] }]),
+      subject: new x509.Name(
+        [...(options.organisation ?? []), ['CN', commonName] as const].map(
+          ([attribute, value]) => ({
+            [attribute]: [{ utf8String: value }],
+          }),
+        ),
+      ),
       issuer: root.subject,
       publicKey: subject.publicKey,
       signingKey: keys.privateKey,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from 'node:buffer'
 import { constants } from 'node:crypto'
 import type net from 'node:net'
 import tls from 'node:tls'
@@ -128,7 +129,17 @@ export function clientCertificate(
     // CVE-2009-4034: a name with a NUL in it is no name.
     commonName:
       typeof commonName === 'string' && !commonName.includes('\0') ? commonName : undefined,
-    // Node writes a line per attribute, in the certificate's order; RFC 2253 begins with the last.
-    distinguishedName: certificate.subject.split('\n').reverse().join(','),
+    distinguishedName: rfc2253(certificate.subject),
   }
+}
+
+/**
+ * Node writes an attribute a line, in the certificate's order; RFC 2253 begins with the last. PostgreSQL
+ * also has bytes above 0x7F escaped (XN_FLAG_RFC2253 in `be-secure-openssl.c`).
+ */
+function rfc2253(subject: string): string {
+  const escaped = subject.replace(/[^\0-\x7f]/gu, (character) =>
+    Array.from(Buffer.from(character), (byte) => `\\${byte.toString(16).toUpperCase()}`).join(''),
+  )
+  return escaped.split('\n').reverse().join(',')
 }

@@ -17,6 +17,9 @@ import { LoginReader, type RawMessage } from './login-reader.ts'
 import { isUnixSocket, mustEncrypt, type UpstreamSettings } from './settings.ts'
 import { openPlain, openTls, TlsUnavailableError, type Transport } from './transport.ts'
 
+/** `p`: PasswordMessage, SASLInitialResponse and SASLResponse share it. */
+const PASSWORD_MESSAGE = 0x70
+
 /** The client, as far as a login needs it. */
 export interface LoginClient {
   /** Exactly so many bytes, or undefined where the client leaves. */
@@ -121,10 +124,15 @@ function codeOf(message: RawMessage): number {
 /** One `p` message of the client, whole. */
 async function readAnswer(client: LoginClient): Promise<Buffer> {
   const head = await client.readExactly(5)
-  const type = head?.[0]
-  const length = head?.readUInt32BE(1) ?? 0
-  if (head === undefined || type !== 0x70 || length < 4 || length > MAX_AUTH_TOKEN_LENGTH) {
-    throw new ProtocolViolationError(`expected password response, got message type ${type ?? 0}`)
+  if (head === undefined) {
+    throw new ProtocolViolationError('incomplete message from client')
+  }
+  if (head[0] !== PASSWORD_MESSAGE) {
+    throw new ProtocolViolationError(`expected password response, got message type ${head[0]}`)
+  }
+  const length = head.readUInt32BE(1)
+  if (length < 4 || length > MAX_AUTH_TOKEN_LENGTH) {
+    throw new ProtocolViolationError('invalid message length')
   }
   const body = length > 4 ? await client.readExactly(length - 4) : Buffer.alloc(0)
   if (body === undefined) {

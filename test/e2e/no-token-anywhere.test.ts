@@ -177,6 +177,9 @@ describe('no part of a token', () => {
       },
       { signal: new AbortController().signal },
     )
+    if (login.kind !== 'conversation') {
+      throw new Error('an oauth rule is decided here')
+    }
     const secret = await token()
     await login.conversation.start()
     const pushed = login.conversation.push(firstMessage(oauthBearer(`Bearer ${secret}`)))
