@@ -45,19 +45,22 @@ export interface CommandStreams {
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean | undefined }
 }
 
+const GRANT_SOURCES: ReadonlySet<string> = new Set(['client-credentials', 'device', 'code'])
+
 /** The settings of the source that the flags describe. */
 export async function sourceConfigOf(
   flags: SourceFlags,
 ): Promise<{ readonly environment: string; readonly [name: string]: unknown }> {
-  const { oauthCaFile, clientSecretFile } = flags
+  const { oauthCaFile, clientSecretFile, issuer, clientId, scope, source = 'device' } = flags
+  // These belong to the login as well; only some sources have anything to do with them.
+  const grant = GRANT_SOURCES.has(source) ? { issuer, clientId, scope } : {}
   const config = {
-    environment: flags.source ?? 'device',
-    issuer: flags.issuer,
-    clientId: flags.clientId,
+    environment: source,
+    ...grant,
+    ...(source === 'azure' ? { clientId } : {}),
     clientSecret:
       clientSecretFile === undefined ? undefined : await readTokenFile(clientSecretFile),
     clientAuthentication: flags.clientAuthentication,
-    scope: flags.scope,
     resource: flags.resource,
     audience: flags.audience,
     redirectUri: flags.redirectUri,
