@@ -126,7 +126,7 @@ describe('no part of a token', () => {
   })
 
   it('is in the log or the errors of the whole path', async () => {
-    const { proxy, conninfo } = whole()
+    const { proxy } = whole()
     for (const claims of [
       {},
       { sub: 'bob' },
@@ -138,7 +138,7 @@ describe('no part of a token', () => {
       { sub: { not: 'a string' } },
     ]) {
       const { connection, error } = await libpq().login({
-        conninfo: conninfo('alice'),
+        conninfo: whole().conninfo('alice'),
         token: await token(claims),
       })
       collect(error)
@@ -146,7 +146,7 @@ describe('no part of a token', () => {
     }
     const forged = `${(await token()).slice(0, -6)}AAAAAA`
     tokens.push(forged)
-    collect((await libpq().login({ conninfo: conninfo('alice'), token: forged })).error)
+    collect((await libpq().login({ conninfo: whole().conninfo('alice'), token: forged })).error)
     collect(proxy.logText(), proxy.server, libpq().stderr())
     expect(leaks()).toEqual([])
   })
