@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../src/demo/embedded-postgres.ts'
 import { findFreePort } from '../src/demo/free-port.ts'
 import type { Account, Route } from './lib/client.ts'
-import { type Proxy, startPgbearer, startPgbouncer } from './lib/contenders.ts'
+import { type Proxy, startHaproxy, startPgbearer, startPgbouncer } from './lib/contenders.ts'
 import { childrenCpuMicroseconds, cpuMicroseconds } from './lib/cpu-time.ts'
 import { AUDIENCE, type Issuer, SCOPE, startIssuer } from './lib/issuer.ts'
-import { logInRepeatedly } from './lib/logins.ts'
+import { logInRepeatedly, warmUpLogins } from './lib/logins.ts'
 import { describeMachine, printMachine } from './lib/machine.ts'
 import { readOptions, writeJson } from './lib/options.ts'
 import { type Program, pinOurselves, startProgram } from './lib/programs.ts'
@@ -27,6 +27,10 @@ const options = readOptions(7)
 const samples = options.quick
   ? { warmUpMs: 300, measuredMs: 700 }
   : { warmUpMs: 500, measuredMs: 3000 }
+/** Until compilers have done with it: a proxy runs for weeks, and its first logins cost five times as much. */
+const WARM_UP = options.quick
+  ? { logins: 200, longestMs: 3000 }
+  : { logins: 4000, longestMs: 60_000 }
 
 interface Scene {
   readonly workspace: Workspace
@@ -67,11 +71,7 @@ async function main(): Promise<void> {
         { title: 'asked of issuer', figure: 'issuerRequests' },
       ],
       ratioOf: 'cpu',
-      references: [
-        'pgbouncer, any',
-        'pgbouncer, scram-sha-256',
-        'pgbouncer, any, new upstream connection',
-      ],
+      references: ['pgbouncer, any', 'pgbouncer, scram-sha-256', 'haproxy, scram-sha-256 behind'],
     })
     await writeJson(options, { machine, rounds: options.rounds, results: toJson(results) })
   } finally {
@@ -101,6 +101,10 @@ async function makeCells(scene: Scene): Promise<Cell[]> {
   const { postgres, fakePort, issuer } = scene
   const real = await startContenders(scene, 'real', postgres.port)
   const fake = await startContenders(scene, 'fake', fakePort)
+  for (const target of [...real, ...fake].filter(({ name }) => name.startsWith('pgbearer'))) {
+    const route = routeOf(target, true)
+    await warmUpLogins({ route, account: target.account, clients: CLIENTS }, WARM_UP)
+  }
   const direct: Target = {
     name: 'PostgreSQL directly, scram-sha-256',
     port: postgres.port,
@@ -109,7 +113,7 @@ async function makeCells(scene: Scene): Promise<Cell[]> {
   }
   const toContender = (target: Target, tls: boolean): Contender => ({
     name: target.name,
-    run: () => measure(target, { port: target.port, encryption: tls ? 'tls' : 'plain' }, issuer),
+    run: () => measure(target, routeOf(target, tls), issuer),
   })
   return [true, false].flatMap((tls) => {
     const encryption = tls ? 'TLS' : 'plain'
@@ -129,8 +133,19 @@ async function makeCells(scene: Scene): Promise<Cell[]> {
 interface Target {
   readonly name: string
   readonly port: number
+  /** Where TLS begins with the first byte. */
+  readonly tlsPort?: number
   readonly account: Account
   readonly cpu: () => number
+}
+
+function routeOf({ port, tlsPort }: Target, tls: boolean): Route {
+  if (!tls) {
+    return { port, encryption: 'plain' }
+  }
+  return tlsPort === undefined
+    ? { port, encryption: 'tls' }
+    : { port: tlsPort, encryption: 'direct-tls' }
 }
 
 async function measure(
@@ -151,6 +166,7 @@ async function startContenders(scene: Scene, name: string, port: number): Promis
     targets.push({
       name: title,
       port: proxy.port,
+      ...(proxy.tlsPort === undefined ? {} : { tlsPort: proxy.tlsPort }),
       account,
       cpu: () => cpuMicroseconds(proxy.pid),
     })
@@ -172,8 +188,12 @@ http = { ca = "ca.crt", egress = "any" }`,
     await pgbearer(`${name}-remembers`, 10_000),
     tokenAccount(issuer.tokens.slice(0, 1)),
   )
-  if ('pgbouncer' in describeMachine().programs) {
+  const { programs } = describeMachine()
+  if ('pgbouncer' in programs) {
     await addPgbouncers(scene, { name, port, add })
+  }
+  if ('haproxy' in programs && name === 'real') {
+    add('haproxy, scram-sha-256 behind', await startHaproxy(workspace, port), passwordAccount())
   }
   return targets
 }
@@ -197,11 +217,6 @@ async function addPgbouncers(
   } as const
   const anybody: Account = { user: 'bench', database: 'postgres', proof: { kind: 'any' } }
   add('pgbouncer, any', await startPgbouncer(workspace, `${name}-any`, any), anybody)
-  add(
-    'pgbouncer, any, new upstream connection',
-    await startPgbouncer(workspace, `${name}-unpooled`, { ...any, unpooled: true }),
-    anybody,
-  )
   const [row] = await postgres.query("select rolpassword from pg_authid where rolname = 'bench'")
   add(
     'pgbouncer, scram-sha-256',

@@ -115,8 +115,6 @@ export interface PgbouncerOptions {
   readonly databases: Readonly<Record<string, string>>
   /** Secret by role, as `pg_authid.rolpassword` has it. */
   readonly users?: Readonly<Record<string, string>>
-  /** Close the upstream connection after each session, as pgbearer does; otherwise it is pooled. */
-  readonly unpooled?: boolean
 }
 
 /** Session pooling; `name` is for its files. */
@@ -172,7 +170,7 @@ log_connections = 0
 log_disconnections = 0
 log_stats = 0
 ${options.packetBuffer === undefined ? '' : `pkt_buf = ${options.packetBuffer}`}
-${options.unpooled === true ? 'server_lifetime = 0' : 'server_idle_timeout = 5'}
+server_idle_timeout = 5
 ${account === undefined ? '' : `user = ${account.name}`}
 `,
   )

@@ -35,16 +35,7 @@ export async function logInRepeatedly({
 }: LoginOptions): Promise<LoginResult> {
   const times: number[] = []
   const over = new AbortController()
-  const client = async (): Promise<void> => {
-    while (!over.signal.aborted) {
-      const begun = performance.now()
-      const socket = await openSession(route, account)
-      const time = performance.now() - begun
-      await closeSession(socket)
-      times.push(time)
-    }
-  }
-  const all = Promise.all(Array.from({ length: clients }, client))
+  const all = loop({ route, account, clients }, over.signal, (ms) => times.push(ms))
   await Promise.race([sleep(warmUpMs), all])
   times.length = 0
   const cpuBefore = cpu()
@@ -62,4 +53,38 @@ export async function logInRepeatedly({
     p50: quantile(counted, 0.5),
     p99: quantile(counted, 0.99),
   }
+}
+
+/** Logs in until it has been done so many times, or for so long. */
+export async function warmUpLogins(
+  target: Pick<LoginOptions, 'route' | 'account' | 'clients'>,
+  { logins, longestMs }: { readonly logins: number; readonly longestMs: number },
+): Promise<void> {
+  const over = new AbortController()
+  const timer = setTimeout(() => over.abort(), longestMs)
+  let done = 0
+  await loop(target, over.signal, () => {
+    done += 1
+    if (done >= logins) {
+      over.abort()
+    }
+  })
+  clearTimeout(timer)
+}
+
+async function loop(
+  { route, account, clients }: Pick<LoginOptions, 'route' | 'account' | 'clients'>,
+  over: AbortSignal,
+  loggedIn: (ms: number) => void,
+): Promise<void> {
+  const client = async (): Promise<void> => {
+    while (!over.aborted) {
+      const begun = performance.now()
+      const socket = await openSession(route, account)
+      const ms = performance.now() - begun
+      await closeSession(socket)
+      loggedIn(ms)
+    }
+  }
+  await Promise.all(Array.from({ length: clients }, client))
 }
