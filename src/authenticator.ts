@@ -10,7 +10,6 @@ import { settingsFromObject } from './config/load-settings.ts'
 import { loadRules, type Rules } from './config/rules.ts'
 import type { SettingsInput } from './config/settings.ts'
 import { HbaRejectError, NoHbaEntryError } from './errors.ts'
-import { findHbaLine } from './hba/find-hba-line.ts'
 import { hbaRejectMessage, noHbaEntryMessage } from './hba/hba-messages.ts'
 import type { HbaLine } from './hba/hba-line.ts'
 import { createLog, type Log } from './log.ts'
@@ -132,12 +131,12 @@ function startLogin(
 }
 
 async function findLine(
-  { hbaLines, memberships }: Rules,
+  { hba, memberships }: Rules,
   request: LoginRequest,
   { signal, resolver }: LoginOptions,
 ): Promise<HbaLine> {
   const connection = connectionOf(request)
-  const found = await findHbaLine(hbaLines, connection, {
+  const found = await hba.find(connection, {
     memberships,
     signal,
     ...(resolver === undefined ? {} : { resolver }),

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { type RoleMemberships, staticMemberships } from '../auth-file/role-memberships.ts'
 import { toText } from '../byte-string.ts'
 import { ConfigError, ConfigFileError, ValidatorLoadError } from '../errors.ts'
+import { type CompiledHbaLines, compileHbaLines } from '../hba/compile-hba-lines.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
 import { type HbaFile, loadHbaFile } from '../hba/load-hba-file.ts'
 import type { IdentLine } from '../ident/ident-line.ts'
@@ -46,11 +47,11 @@ export interface OAuthRule {
 
 /** An immutable set of rules; a reload makes another one. */
 export interface Rules {
-  readonly hbaLines: readonly HbaLine[]
+  readonly hba: CompiledHbaLines
   readonly identLines: readonly IdentLine[]
   readonly memberships: RoleMemberships | undefined
   readonly validators: readonly LoadedValidator[]
-  /** Every `oauth` line of `hbaLines` is in here. */
+  /** Every `oauth` line of `hba.lines` is in here. */
   readonly oauth: ReadonlyMap<HbaLine, OAuthRule>
   readonly logConnections: Settings['logConnections']
 }
@@ -115,7 +116,7 @@ export async function inspectRules(
     return { hba, ident, validators, errors, rules: undefined }
   }
   const rules = Object.freeze({
-    hbaLines: hba.lines,
+    hba: compileHbaLines(hba.lines),
     identLines: ident.lines,
     memberships:
       settings.roleMemberships === undefined
