@@ -112,7 +112,7 @@ async function findRule({
   signal,
 }: LoginQuestion): Promise<Pick<Explanation, 'mismatches' | 'line' | 'hostNameDetail'>> {
   const mismatches: RuleMismatch[] = []
-  const { line, hostNameDetail } = await findHbaLine(rules.hbaLines, connectionOf(request), {
+  const { line, hostNameDetail } = await findHbaLine(rules.hba.lines, connectionOf(request), {
     memberships: rules.memberships,
     signal,
     ...(resolver === undefined ? {} : { resolver }),
