@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { setMaxListeners } from 'node:events'
 import { API_VERSION, defineValidator, type ValidatorInit } from 'pgbearer/validator'
 import {
   authorizationFor,
@@ -52,6 +53,8 @@ const init: ValidatorInit = async (table, context) => {
   const gate = new Gate(gateOptions(settings))
   const provider = await createProvider(settings, gate, context)
   const closing = new AbortController()
+  // Every login that waits for the provider listens.
+  setMaxListeners(0, closing.signal)
   const policies = new Map<string, IssuerPolicy>()
 
   const lookUp = async (token: string, issuer: string): Promise<JsonObject> => {

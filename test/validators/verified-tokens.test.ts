@@ -1,9 +1,11 @@
+import { setMaxListeners } from 'node:events'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { VerifiedTokens } from '../../validators/lib/token/verified-tokens.ts'
 import { useJwt } from './support/jwt-fixture.ts'
 
 const OPTIONS = { entries: 3, bytes: 1_000, ttlMs: 60_000 }
 const never = new AbortController().signal
+setMaxListeners(0, never)
 
 /** A memory with tokens that were proven under generation 1. */
 async function remembering(tokens: VerifiedTokens, ...names: string[]): Promise<void> {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setMaxListeners } from 'node:events'
 import type { ValidatorContext } from 'pgbearer/validator'
 import { IssuerMetadata } from '../http/issuer-metadata.ts'
 import { hostAndPort, type HttpPolicy } from '../http/policy.ts'
@@ -24,6 +25,8 @@ export class IntrospectionPolicies implements AsyncDisposable {
   private constructor(settings: IntrospectionSettings, context: ValidatorContext) {
     this.#settings = settings
     this.#context = context
+    // Every login that waits for the endpoint listens.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   static async create(
