@@ -5,6 +5,8 @@
  * @module
  */
 import { Command, CommanderError } from 'commander'
+import type { CheckOptions } from './commands/check.ts'
+import type { ExplainOptions } from './commands/explain.ts'
 import { serve } from './commands/serve.ts'
 import { ConfigError } from './errors.ts'
 import { VERSION } from './version.ts'
@@ -20,6 +22,36 @@ async function main(argv: readonly string[]): Promise<void> {
     .description('run the proxy; SIGHUP reloads, SIGTERM and SIGINT drain and stop')
     .option('-c, --config <file>', 'settings file', 'pgbearer.toml')
     .action(serve)
+  program
+    .command('check')
+    .description('load everything without listening and show rules, maps and all that is wrong')
+    .option('-c, --config <file>', 'settings file', 'pgbearer.toml')
+    .option('--json', 'for programs')
+    .option('--expect <file>', 'who must get in, who must not, and by which line')
+    .option('--without-secrets', 'leave out certificates, keys and the users file')
+    .action(async (options: CheckOptions) => {
+      const { check } = await import('./commands/check.ts')
+      process.exitCode = await check(options)
+    })
+  program
+    .command('explain')
+    .description(
+      'say why somebody gets in or does not; exits 0, or 2 where refused, or 1 for neither',
+    )
+    .option('-c, --config <file>', 'settings file', 'pgbearer.toml')
+    .requiredOption('--user <role>', 'the role that is asked for')
+    .option('--database <name>', 'default: as the role')
+    .option('--address <ip>', 'where the client is; default: at a Unix socket')
+    .option('--tls', 'the connection is encrypted')
+    .option('--client-cert-dn <subject>', 'of its certificate, such as CN=ann,O=Example')
+    .option('--replication [value]', 'physical replication, or the value of the startup parameter')
+    .option('--token-file <file>', 'ask the validator about this token; - is standard input')
+    .option('--identity <name>', 'as if the validator had answered so')
+    .option('--json', 'for programs')
+    .action(async (options: ExplainOptions) => {
+      const { explain } = await import('./commands/explain.ts')
+      process.exitCode = await explain(options)
+    })
   program
     .command('demo')
     .description('PostgreSQL, an authorization server and the proxy on this machine')

@@ -1,0 +1,103 @@
+/**
+ * A configuration, looked at without serving anybody.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs'
+import { inspectSettingsFile } from '../config/inspect-settings.ts'
+import { inspectRules, type Rules, type RulesReport } from '../config/rules.ts'
+import type { Settings } from '../config/settings.ts'
+import { ValidatorLoadError } from '../errors.ts'
+import { inspectSnapshot } from '../snapshot.ts'
+import { disposeValidators } from '../validator/dispose-validators.ts'
+import { type CollectedLine, CollectedLog } from './collected-log.ts'
+import { type LocateValidator, plainProblem, type Problem, problemOf } from './problem.ts'
+
+export interface InspectOptions {
+  /** The settings file. */
+  readonly config: string
+  /** Leave out certificates, keys and passwords, which a repository does not hold. */
+  readonly withoutSecrets: boolean
+}
+
+export interface Inspection extends AsyncDisposable {
+  /** Undefined where the settings are too wrong for the other files to be read by them. */
+  readonly settings: Settings | undefined
+  readonly report: RulesReport | undefined
+  readonly errors: readonly Problem[]
+  readonly warnings: readonly Problem[]
+  /** Undefined where anything is wrong. */
+  readonly rules: Rules | undefined
+}
+
+/** Loads everything, asks nobody over the network, and finds all that is wrong in one go. */
+export async function inspectConfiguration({
+  config,
+  withoutSecrets,
+}: InspectOptions): Promise<Inspection> {
+  const { settings, errors: wrong } = inspectSettingsFile(config)
+  const log = new CollectedLog()
+  const inspect = withoutSecrets ? inspectRulesOnly : inspectSnapshot
+  const found = settings && (await inspect(settings, log, { checkOnly: true }))
+  const report = found?.rules
+  const locate = validatorPlaces(config)
+  const errors = [...wrong, ...(found?.errors ?? [])].map((error) => problemOf(error, locate))
+  return {
+    settings,
+    report,
+    errors,
+    warnings: [
+      ...(report?.hba.warnings ?? []).map((warning) => problemOf(warning, locate)),
+      ...log.lines.flatMap((line) => moduleWarning(line, locate)),
+    ],
+    rules: errors.length === 0 ? report?.rules : undefined,
+    [Symbol.asyncDispose]: () => disposeValidators(report?.validators ?? [], { log }),
+  }
+}
+
+async function inspectRulesOnly(
+  ...parameters: Parameters<typeof inspectRules>
+): Promise<{ rules: RulesReport; errors: RulesReport['errors'] }> {
+  const rules = await inspectRules(...parameters)
+  return { rules, errors: rules.errors }
+}
+
+function moduleWarning(
+  { level, message, fields }: CollectedLine,
+  locate: LocateValidator,
+): Problem[] {
+  const { validator } = fields
+  if (level === 'log' || typeof validator !== 'string') {
+    return level === 'log' ? [] : [plainProblem(message, { code: 'WARNING' })]
+  }
+  const { file, line } = locate(
+    new ValidatorLoadError(message, { validator, reason: 'init_failed' }),
+  )
+  const text = `OAuth validator module "${validator}": ${message}`
+  return [plainProblem(text, { code: 'WARNING', file, line: line ?? null, validator })]
+}
+
+/** Where in the settings a module is spoken of: at its table, where there is one, or at its name. */
+export function validatorPlaces(file: string): LocateValidator {
+  let text = ''
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch {
+    // Then that is the error.
+  }
+  const lines = text.split('\n')
+  const lineOf = (wanted: (line: string) => boolean): number | undefined => {
+    const at = lines.findIndex(wanted)
+    return at === -1 ? undefined : at + 1
+  }
+  return ({ validator, reason }) => {
+    const stem = validator.replace(/^.*\//, '').replace(/\.[^.]*$/, '')
+    const table = lineOf((line) => {
+      const name = /^\s*\[\s*validators\s*\.\s*["']?(.*?)["']?\s*\]/.exec(line)?.[1]
+      return name === validator || name === stem
+    })
+    const list = lineOf((line) => /^\s*oauth_validator_libraries\s*=/.test(line))
+    const inTable = reason === 'init_failed' || reason === 'unexpected_settings'
+    return { file, line: (inTable ? (table ?? list) : list) ?? table }
+  }
+}
