@@ -5,6 +5,7 @@
  * @module
  */
 import { Command, CommanderError } from 'commander'
+import { addClientCommands } from './client/cli/client-commands.ts'
 import type { CheckOptions } from './commands/check.ts'
 import type { ExplainOptions } from './commands/explain.ts'
 import { serve } from './commands/serve.ts'
@@ -60,6 +61,7 @@ async function main(argv: readonly string[]): Promise<void> {
       const { runDemo } = await import('./demo/demo.ts')
       process.exitCode = await runDemo({ once: options.once === true })
     })
+  addClientCommands(program)
   await program.parseAsync(argv)
 }
 
