@@ -41,6 +41,7 @@ export type AuthenticatorOptions = Pick<
   | 'ident_file'
   | 'oauth_validator_libraries'
   | 'validators'
+  | 'validator_hosts'
   | 'role_memberships'
   | 'ssl'
   | 'log_connections'

@@ -10,6 +10,7 @@ import type { z } from 'zod'
 import { ConfigError, ConfigFileError } from '../errors.ts'
 import { nearestName } from './nearest-name.ts'
 import { type Settings, type SettingsInput, settingsSchema, toSettings } from './settings.ts'
+import { validatorHostSchema } from './validator-hosts.ts'
 
 /**
  * Reads a settings file.
@@ -106,9 +107,12 @@ function configError(
   return new ConfigFileError(message, { file, ...(line === undefined ? {} : { line }) })
 }
 
-/** The names of settings that there are at a place: at the top, or in `[upstream]`. */
+/** The names of settings that there are at a place: at the top, or in a table of ours. */
 export function namesAt(place: readonly PropertyKey[]): readonly string[] {
   const { shape } = settingsSchema
+  if (place[0] === 'validator_hosts') {
+    return Object.keys(validatorHostSchema.shape)
+  }
   return Object.keys(place[0] === 'upstream' ? shape.upstream.shape : shape)
 }
 

@@ -5,9 +5,13 @@
  */
 import { existsSync } from 'node:fs'
 import path from 'node:path'
-import { type RoleMemberships, staticMemberships } from '../auth-file/role-memberships.ts'
+import {
+  type RoleMemberships,
+  staticMemberships,
+  unknownMemberships,
+} from '../auth-file/role-memberships.ts'
 import { toText } from '../byte-string.ts'
-import { ConfigError, ConfigFileError, ValidatorLoadError } from '../errors.ts'
+import { ConfigError, ConfigFileError } from '../errors.ts'
 import { type CompiledHbaLines, compileHbaLines } from '../hba/compile-hba-lines.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
 import { type HbaFile, loadHbaFile } from '../hba/load-hba-file.ts'
@@ -16,9 +20,9 @@ import { type IdentFile, type IdentLoadContext, loadIdentFile } from '../ident/l
 import type { Log } from '../log.ts'
 import { discoveryResponse } from '../protocol/oauth-discovery.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
-import { loadValidator } from '../validator/load-validator-module.ts'
 import type { LoadedValidator } from '../validator/loaded-validator.ts'
 import { checkValidatorOptions } from '../validator/validator-options.ts'
+import { loadValidators } from './load-validators.ts'
 import type { Settings } from './settings.ts'
 
 /** The settings that rules need. */
@@ -28,11 +32,14 @@ export type RulesSettings = Pick<
   | 'identFile'
   | 'oauthValidatorLibraries'
   | 'validators'
+  | 'validatorHosts'
   | 'roleMemberships'
   | 'ssl'
   | 'logConnections'
   | 'baseDirectory'
->
+> & {
+  readonly upstream: Pick<Settings['upstream'], 'membershipsUser'>
+}
 
 /** What an `oauth` rule needs at each login, worked out once. */
 export interface OAuthRule {
@@ -71,6 +78,8 @@ export interface RulesReport {
 export interface InspectRulesOptions {
   /** Nobody will log in: modules are to keep off the network. Default: false. */
   readonly checkOnly?: boolean
+  /** Where the settings name a login that reads them; default: they are never known. */
+  readonly memberships?: RoleMemberships | undefined
 }
 
 /**
@@ -100,7 +109,8 @@ export async function inspectRules(
   log: Log,
   options: InspectRulesOptions = {},
 ): Promise<RulesReport> {
-  const memberships = settings.roleMemberships === undefined ? 'none' : 'available'
+  const source = options.memberships ?? membershipsOf(settings)
+  const memberships = source === undefined ? 'none' : 'available'
   const hba = loadHbaFile(path.resolve(settings.baseDirectory, settings.hbaFile), {
     oauthValidatorLibraries: settings.oauthValidatorLibraries,
     ssl: settings.ssl,
@@ -118,15 +128,19 @@ export async function inspectRules(
   const rules = Object.freeze({
     hba: compileHbaLines(hba.lines),
     identLines: ident.lines,
-    memberships:
-      settings.roleMemberships === undefined
-        ? undefined
-        : staticMemberships(settings.roleMemberships),
+    memberships: source,
     validators,
     oauth: checked.rules,
     logConnections: settings.logConnections,
   })
   return { hba, ident, validators, errors, rules }
+}
+
+function membershipsOf({ roleMemberships, upstream }: RulesSettings): RoleMemberships | undefined {
+  if (roleMemberships !== undefined) {
+    return staticMemberships(roleMemberships)
+  }
+  return upstream.membershipsUser === undefined ? undefined : unknownMemberships
 }
 
 const DEFAULT_IDENT_FILE = 'pg_ident.conf'
@@ -140,61 +154,6 @@ function loadMaps(
   return identFile === undefined && !existsSync(file)
     ? { lines: [], errors: [], mappings: [] }
     : loadIdentFile(file, context)
-}
-
-async function loadValidators(
-  settings: RulesSettings,
-  lines: readonly HbaLine[],
-  { log, checkOnly = false }: InspectRulesOptions & { readonly log: Log },
-): Promise<{ validators: ReadonlyMap<string, LoadedValidator>; errors: ValidatorLoadError[] }> {
-  const validators = new Map<string, LoadedValidator>()
-  const errors: ValidatorLoadError[] = []
-  for (const name of new Set(settings.oauthValidatorLibraries)) {
-    try {
-      validators.set(
-        name,
-        await loadValidator(name, {
-          settings: settings.validators[tableName(name, settings)] ?? {},
-          baseDirectory: settings.baseDirectory,
-          issuers: issuersOf(name, lines),
-          checkOnly,
-          log,
-        }),
-      )
-    } catch (error) {
-      if (!(error instanceof ValidatorLoadError)) {
-        throw error
-      }
-      errors.push(error)
-    }
-  }
-  return { validators, errors: [...errors, ...unusedTables(settings)] }
-}
-
-function issuersOf(validator: string, lines: readonly HbaLine[]): string[] {
-  const issuers = lines.flatMap(({ oauth }) =>
-    oauth?.validator === validator ? [toText(oauth.issuer)] : [],
-  )
-  return [...new Set(issuers)]
-}
-
-/** `[validators.acme]` is the table of `./validators/acme.js`, too, unless it has one of its full name. */
-function tableName(validator: string, { validators }: RulesSettings): string {
-  return Object.hasOwn(validators, validator) ? validator : path.parse(validator).name
-}
-
-// A table that nothing reads is a typing error, perhaps in the name of an audience's validator.
-function unusedTables(settings: RulesSettings): ValidatorLoadError[] {
-  const read = settings.oauthValidatorLibraries.map((name) => tableName(name, settings))
-  return Object.keys(settings.validators)
-    .filter((name) => !read.includes(name))
-    .map(
-      (name) =>
-        new ValidatorLoadError(
-          `settings [validators.${name}] belong to no name in "oauth_validator_libraries"`,
-          { validator: name, reason: 'unexpected_settings' },
-        ),
-    )
 }
 
 async function checkOAuthRules(

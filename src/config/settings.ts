@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import { duration } from './units.ts'
+import { validatorHostSchema } from './validator-hosts.ts'
 
 const SECONDS = { unit: 's', min: 1, max: 600 } as const
 const count = (max: number): z.ZodNumber => z.int().min(1).max(max)
@@ -32,10 +33,13 @@ const upstream = z.strictObject({
     .optional(),
   /** Which password logs in as which role. */
   users_file: filePath.optional(),
+  /** Reads role memberships from the catalog; its password is in `users_file`. */
+  memberships_user: z.string().min(1).optional(),
+  memberships_database: z.string().min(1).default('postgres'),
+  memberships_refresh: duration({ unit: 's', min: 1, max: 86_400 }).prefault('1min'),
 })
 
-/** What may stand in `pgbearer.toml`, with its defaults. */
-export const settingsSchema = z.strictObject({
+const table = z.strictObject({
   listen_addresses: z.array(z.string().min(1)).default(['localhost']),
   unix_socket_directories: z.array(filePath).default([]),
   port: z.int().min(0).max(65535).default(6432),
@@ -63,9 +67,22 @@ export const settingsSchema = z.strictObject({
   oauth_validator_libraries: z.array(z.string().min(1)).default([]),
   /** One table per validator, handed to its init function as written. */
   validators: z.record(z.string(), z.record(z.string(), z.unknown())).default({}),
+  /** One table per validator, for the host: where it runs, and what it may use. */
+  validator_hosts: z.record(z.string(), validatorHostSchema).default({}),
   /** Group role to its direct members. */
   role_memberships: z.record(z.string(), z.array(z.string())).optional(),
   upstream,
+})
+
+/** What may stand in `pgbearer.toml`, with its defaults. */
+export const settingsSchema = table.superRefine(({ role_memberships, upstream }, context) => {
+  if (role_memberships !== undefined && upstream.memberships_user !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      path: ['upstream', 'memberships_user'],
+      message: 'role memberships come either from here or from "role_memberships", not from both',
+    })
+  }
 })
 
 /** Settings as they are written: snake_case, defaults left out. */

@@ -18,6 +18,11 @@ export const BUNDLED_VALIDATORS: Readonly<Record<string, string>> = Object.freez
   composite: 'pgbearer/validators/composite',
 })
 
+/** True for a name that means a module of ours. */
+export function isBundledValidator(name: string): boolean {
+  return Object.hasOwn(BUNDLED_VALIDATORS, name)
+}
+
 /** Where a module comes from, and what `import()` takes. */
 export interface ValidatorSource {
   readonly kind: 'bundled' | 'file' | 'package'

@@ -28,12 +28,16 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
  * process of its own needs the compiled program, because Node 20 cannot run TypeScript.
  */
 function buildWhereStale(): void {
-  const sources = readdirSync(join(root, 'src/demo')).filter((name) => name.endsWith('.ts'))
+  const sources = ['src/demo', 'src/validator', 'src/validator/worker'].flatMap((folder) =>
+    readdirSync(join(root, folder))
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => join(folder, name)),
+  )
   const fresh = sources.every((name) => {
-    const built = statSync(join(root, 'dist/src/demo', name.replace(/ts$/, 'js')), {
+    const built = statSync(join(root, 'dist', name.replace(/ts$/, 'js')), {
       throwIfNoEntry: false,
     })
-    return built !== undefined && built.mtimeMs > statSync(join(root, 'src/demo', name)).mtimeMs
+    return built !== undefined && built.mtimeMs > statSync(join(root, name)).mtimeMs
   })
   if (!fresh) {
     const compiler = createRequire(import.meta.url).resolve('typescript/package.json')

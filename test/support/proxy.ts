@@ -67,6 +67,7 @@ export async function startProxy({
       shutdown_timeout: 0,
       upstream: { host: '127.0.0.1', port: 1, sslmode: 'disable' },
       ...settings,
+      validator_hosts: { ...inThisThread(settings), ...settings.validator_hosts },
       baseDirectory: directory,
       log: kept.log,
     })
@@ -92,6 +93,19 @@ export async function startProxy({
     rmSync(directory, { recursive: true, force: true })
     throw error
   }
+}
+
+/** Fixtures by path, so that they need no build and can share what a test puts on globalThis. */
+function inThisThread({
+  oauth_validator_libraries: libraries = [],
+}: Pick<ServerOptions, 'oauth_validator_libraries'>): NonNullable<
+  ServerOptions['validator_hosts']
+> {
+  return Object.fromEntries(
+    libraries
+      .filter((name) => path.isAbsolute(name))
+      .map((name) => [name, { isolation: 'none' as const }]),
+  )
 }
 
 function keepLog(): {

@@ -28,7 +28,7 @@ export const DEFAULT_WORKER_HEAP_MB = 256
 export interface LoadIsolatedValidatorOptions extends LoadValidatorOptions {
   /** Default {@link DEFAULT_WORKERS}. */
   readonly workers?: number
-  /** Default: a heap of {@link DEFAULT_WORKER_HEAP_MB}. */
+  /** Default for the heap: {@link DEFAULT_WORKER_HEAP_MB}. */
   readonly resourceLimits?: ResourceLimits
   /** The compiled `worker-main`, for tests; default: the one beside this file. */
   readonly entry?: URL
@@ -59,8 +59,9 @@ export async function loadIsolatedValidator(
     scrub,
     worker: {
       entry: options.entry ?? workerEntry(),
-      resourceLimits: options.resourceLimits ?? {
+      resourceLimits: {
         maxOldGenerationSizeMb: DEFAULT_WORKER_HEAP_MB,
+        ...options.resourceLimits,
       },
       start: {
         name,
