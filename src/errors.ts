@@ -87,6 +87,23 @@ export class HbaRejectError extends ReportError {
   readonly sqlState = '28000'
 }
 
+/**
+ * A rule asks who is a member of a role, and the server behind has not said yet: 57P03. To go on with the
+ * next rule could be to skip a `reject`.
+ */
+export class MembershipsUnknownError extends ReportError {
+  readonly code = 'ERR_MEMBERSHIPS_UNKNOWN'
+  readonly sqlState = '57P03'
+  override readonly reason = 'memberships_unknown'
+
+  constructor(options: Pick<ReportOptions, 'logFields'> = {}) {
+    super('the database system is not yet accepting connections', {
+      ...options,
+      logDetail: 'Role memberships have not been read from the server behind yet.',
+    })
+  }
+}
+
 /** Every refusal during OAUTHBEARER: the client reads the same sentence whatever the cause was. */
 export class OAuthAuthenticationError extends ReportError {
   readonly code = 'ERR_OAUTH_AUTHENTICATION'
@@ -181,6 +198,7 @@ export type AnyReportError =
   | InvalidAuthorizationError
   | NoHbaEntryError
   | HbaRejectError
+  | MembershipsUnknownError
   | OAuthAuthenticationError
   | PasswordAuthenticationError
   | CertificateAuthenticationError

@@ -7,14 +7,15 @@ import type net from 'node:net'
 import { ClientConnection } from './client-connection.ts'
 import { loadSettingsFile, settingsFromObject } from './config/load-settings.ts'
 import type { Settings, SettingsInput } from './config/settings.ts'
-import { AuthenticationTimeoutError } from './errors.ts'
+import { AuthenticationTimeoutError, ServerClosingError } from './errors.ts'
 import { Gate } from './listener/gate.ts'
 import { type ListenAddress, type Listeners, listen } from './listener/listen.ts'
 import { peerOf } from './listener/peer.ts'
 import { createLog, type Log } from './log.ts'
+import { keepRestartOnly } from './restart-only.ts'
 import { serveConnection } from './session.ts'
 import type { Services } from './services.ts'
-import { loadSnapshot } from './snapshot.ts'
+import { loadSnapshot, type Snapshot } from './snapshot.ts'
 import { SnapshotHolder } from './snapshot-holder.ts'
 import { CancelRegistry } from './upstream/cancel-registry.ts'
 
@@ -32,7 +33,8 @@ export interface Server {
   /** Connections that have said who they are. */
   readonly clientCount: number
   /**
-   * Loads rules, maps, validators and certificates anew; all of them or nothing.
+   * Loads settings, rules, maps, validators, certificates and users anew, all of them or nothing, and asks
+   * for role memberships. Settings that need a restart stay, and the log names them.
    *
    * @throws ConfigError with every error; the old ones stay in force then.
    */
@@ -80,7 +82,7 @@ async function startServer(load: () => Settings, given: Log | undefined): Promis
   const log = given ?? createLog({ format: settings.logFormat, level: settings.logMinMessages })
   const server = new ProxyServer(load, settings, log, await loadSnapshot(settings, log))
   try {
-    await server.listen()
+    await server.start()
   } catch (error) {
     await server.close({ timeout: 0 })
     throw error
@@ -108,12 +110,7 @@ class ProxyServer implements Server {
   #closed: Promise<void> | undefined
   #reloading: Promise<void> = Promise.resolve()
 
-  constructor(
-    load: () => Settings,
-    settings: Settings,
-    log: Log,
-    snapshot: Awaited<ReturnType<typeof loadSnapshot>>,
-  ) {
+  constructor(load: () => Settings, settings: Settings, log: Log, snapshot: Snapshot) {
     this.#load = load
     this.#settings = settings
     this.#log = log
@@ -142,7 +139,9 @@ class ProxyServer implements Server {
     return this.#services.clients.size
   }
 
-  async listen(): Promise<void> {
+  /** The server behind need not be there: who needs memberships is refused until it is. */
+  async start(): Promise<void> {
+    await this.#snapshots.current.memberships?.start(this.#closing.signal)
     this.#listeners = await listen({
       addresses: this.#settings.listenAddresses,
       socketDirectories: this.#settings.unixSocketDirectories,
@@ -162,11 +161,21 @@ class ProxyServer implements Server {
 
   async #reload(): Promise<void> {
     this.#log.log('received reload request, reloading configuration files')
-    const snapshot = await loadSnapshot(this.#load(), this.#log)
+    const settings = keepRestartOnly(this.#load(), this.#settings, this.#log)
+    const snapshot = await loadSnapshot(settings, this.#log)
+    const { memberships } = this.#snapshots.current
+    if (memberships !== undefined) {
+      snapshot.memberships?.inherit(memberships)
+    }
+    await snapshot.memberships?.start(this.#closing.signal)
+    if (this.#closing.signal.aborted) {
+      await new SnapshotHolder(snapshot).dispose()
+      throw new ServerClosingError({ reason: 'shutdown' })
+    }
     await this.#snapshots.replace(snapshot)
   }
 
-  close({ timeout = this.#settings.shutdownTimeout } = {}): Promise<void> {
+  close({ timeout = this.#snapshots.current.settings.shutdownTimeout } = {}): Promise<void> {
     this.#closing.abort()
     const timer = setTimeout(() => this.#endSessions(), timeout)
     this.#closed ??= this.#close()

@@ -25,6 +25,11 @@ export class SnapshotHolder {
     this.#current = { snapshot, connections: 0, retired: false }
   }
 
+  /** What a connection would get now. */
+  get current(): Snapshot {
+    return this.#current.snapshot
+  }
+
   take(): TakenSnapshot {
     const held = this.#current
     held.connections += 1
@@ -41,15 +46,20 @@ export class SnapshotHolder {
   async replace(snapshot: Snapshot): Promise<void> {
     const old = this.#current
     this.#current = { snapshot, connections: 0, retired: false }
-    old.retired = true
-    await disposeIfUnused(old)
+    await retire(old)
   }
 
   /** Ends the current one; no connection may be open. */
   async dispose(): Promise<void> {
-    this.#current.retired = true
-    await disposeIfUnused(this.#current)
+    await retire(this.#current)
   }
+}
+
+/** Whoever still has it goes on with the memberships that it knows. */
+async function retire(held: Held): Promise<void> {
+  held.retired = true
+  held.snapshot.memberships?.stop()
+  await disposeIfUnused(held)
 }
 
 async function disposeIfUnused({ snapshot, connections, retired }: Held): Promise<void> {

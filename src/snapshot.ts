@@ -6,7 +6,7 @@
  */
 import path from 'node:path'
 import { type Authenticator, authenticatorOf } from './authenticator.ts'
-import type { ByteString } from './byte-string.ts'
+import { type ByteString, fromText } from './byte-string.ts'
 import { readKeyMaterial, type UpstreamKeyMaterial } from './config/key-material.ts'
 import {
   inspectRules,
@@ -18,6 +18,7 @@ import type { Settings } from './config/settings.ts'
 import { loadUsersFile } from './config/users-file.ts'
 import { ConfigError, ConfigFileError } from './errors.ts'
 import type { Log } from './log.ts'
+import { CatalogMemberships } from './memberships/catalog-memberships.ts'
 import { createServerTls, type ServerTls } from './startup/tls.ts'
 import type { UpstreamCredential } from './upstream/credential.ts'
 import { type UpstreamSettings, upstreamSettingsProblem } from './upstream/settings.ts'
@@ -30,6 +31,8 @@ export interface Snapshot {
   readonly tls: ServerTls | undefined
   readonly upstream: UpstreamSettings
   readonly users: ReadonlyMap<ByteString, UpstreamCredential>
+  /** Undefined where the settings name nobody who reads them. Not started. */
+  readonly memberships: CatalogMemberships | undefined
 }
 
 /** What was found, whether or not it can be used. */
@@ -66,7 +69,8 @@ export async function inspectSnapshot(
   const tls = attempt(() => material?.server && serverTls(material.server, settings))
   const upstream = attempt(() => material && upstreamSettings(settings, material.upstream))
   const users = attempt(() => loadUsers(settings))
-  const report = await inspectRules(settings, log, options)
+  const memberships = upstream && users && catalogMemberships(settings, { upstream, users, log })
+  const report = await inspectRules(settings, log, { memberships, ...options })
   errors.push(...report.errors)
   const { rules } = report
   if (rules === undefined || upstream === undefined || users === undefined || errors.length > 0) {
@@ -74,7 +78,7 @@ export async function inspectSnapshot(
     return { rules: report, errors, snapshot: undefined }
   }
   const authenticator = authenticatorOf(rules, log)
-  const snapshot = Object.freeze({ settings, authenticator, tls, upstream, users })
+  const snapshot = Object.freeze({ settings, authenticator, tls, upstream, users, memberships })
   return { rules: report, errors, snapshot }
 }
 
@@ -139,4 +143,20 @@ function loadUsers(settings: Settings): ReadonlyMap<ByteString, UpstreamCredenti
     throw new ConfigError(errors)
   }
   return users
+}
+
+function catalogMemberships(
+  { upstream: written }: Settings,
+  { upstream, users, log }: Pick<Snapshot, 'upstream' | 'users'> & { readonly log: Log },
+): CatalogMemberships | undefined {
+  if (written.membershipsUser === undefined) {
+    return undefined
+  }
+  const user = fromText(written.membershipsUser)
+  const database = fromText(written.membershipsDatabase)
+  return new CatalogMemberships({
+    target: { upstream, user, database, credential: users.get(user) },
+    refreshMs: written.membershipsRefresh,
+    log,
+  })
 }

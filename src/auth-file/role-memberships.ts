@@ -4,11 +4,23 @@
  * @module
  */
 import { type ByteString, fromText } from '../byte-string.ts'
+import { MembershipsUnknownError } from '../errors.ts'
 
 /** Asked by `+role`, `samerole` and `samegroup`. */
 export interface RoleMemberships {
-  /** True for a direct or indirect member and for the role itself; false for unknown roles. */
+  /**
+   * True for a direct or indirect member and for the role itself; false for unknown roles.
+   *
+   * @throws MembershipsUnknownError where nobody knows yet; whoever asks for a login refuses it then.
+   */
   isMember(role: ByteString, group: ByteString): boolean
+}
+
+/** Of a source that has not answered, and perhaps is never asked. */
+export const unknownMemberships: RoleMemberships = {
+  isMember: () => {
+    throw new MembershipsUnknownError()
+  },
 }
 
 /** A group role and its direct members, as in `[role_memberships]`. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { RoleMemberships } from '../auth-file/role-memberships.ts'
+import { MembershipsUnknownError } from '../errors.ts'
 import type { HbaConnection, HbaLine } from './hba-line.ts'
 import { ClientHostName, type HostNameResolver, systemResolver } from './host-names.ts'
 import {
@@ -34,7 +35,8 @@ export interface FoundHbaLine {
 /**
  * The first rule that matches. Asks the resolver only when it comes to a rule with a host name.
  *
- * @throws the signal's reason when it aborts during a look-up.
+ * @throws the signal's reason when it aborts during a look-up; MembershipsUnknownError at the first rule
+ *   that needs memberships while nobody knows them.
  */
 export async function findHbaLine(
   lines: readonly HbaLine[],
@@ -60,13 +62,26 @@ export async function findAmong(
       continue
     }
     const hasName = named !== undefined && (await host.matches(named))
-    const field = firstMismatch(line, query, () => hasName)
+    const field = mismatchOf(line, query, hasName)
     if (field === undefined) {
       return found(line, host.detail)
     }
     onMismatch?.(line, field)
   }
   return found(undefined, host.detail)
+}
+
+function mismatchOf(line: HbaLine, query: HbaQuery, hasName: boolean): HbaField | undefined {
+  try {
+    return firstMismatch(line, query, () => hasName)
+  } catch (error) {
+    if (error instanceof MembershipsUnknownError) {
+      throw new MembershipsUnknownError({
+        logFields: { hba: { file: line.file, line: line.line } },
+      })
+    }
+    throw error
+  }
 }
 
 function found(line: HbaLine | undefined, detail: string | undefined): FoundHbaLine {

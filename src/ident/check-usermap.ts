@@ -5,6 +5,7 @@
  */
 import type { RoleMemberships } from '../auth-file/role-memberships.ts'
 import { type ByteString, toText } from '../byte-string.ts'
+import { MembershipsUnknownError } from '../errors.ts'
 import { type IdentLine, type PgUserMatch, takesGroup } from './ident-line.ts'
 
 export interface UsermapQuestion {
@@ -30,15 +31,34 @@ export type UsermapAnswer =
   | { readonly ok: true; readonly line?: IdentLine }
   | {
       readonly ok: false
-      /** 00000 or 2201B. */
+      /** 00000, 2201B or 57P03. */
       readonly sqlState: string
       /** PostgreSQL's LOG text; the client never reads it. */
       readonly message: string
-      readonly reason: 'usermap_no_match' | 'usermap_mismatch' | 'usermap_regex_error'
+      readonly reason:
+        | 'usermap_no_match'
+        | 'usermap_mismatch'
+        | 'usermap_regex_error'
+        | 'memberships_unknown'
     }
 
-/** The first line that allows it; a reference to a missing group ends the search and refuses. */
+/**
+ * The first line that allows it. A reference to a missing group ends the search and refuses, and so does a
+ * line for members of a role while nobody knows them.
+ */
 export function checkUsermap(question: UsermapQuestion): UsermapAnswer {
+  try {
+    return searchUsermap(question)
+  } catch (error) {
+    if (error instanceof MembershipsUnknownError) {
+      const { sqlState, logDetail: message = '', reason } = error
+      return { ok: false, sqlState, message, reason }
+    }
+    throw error
+  }
+}
+
+function searchUsermap(question: UsermapQuestion): UsermapAnswer {
   const { lines, map, systemUser, role, onMismatch } = question
   if (map === undefined || map === '') {
     return role === systemUser ? { ok: true } : mismatch(role, systemUser)
