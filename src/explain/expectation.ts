@@ -14,9 +14,9 @@ export const DECIDED_BY = ['oauth', 'trust', 'reject', 'cert', 'upstream', 'no e
 /** What comes of it. */
 const VERDICTS = ['accepted', 'refused'] as const
 
-const place = z.union([z.int().min(1), z.string().regex(/^.+:[1-9]\d*$/)], {
-  error: 'must be a line number or "file:line"',
-})
+const NO_PLACE = { error: 'must be a line number or "file:line"' } as const
+
+const place = z.union([z.int().min(1), z.string().regex(/^.+:[1-9]\d*$/, NO_PLACE)], NO_PLACE)
 
 const expectationSchema = z.strictObject({
   /** For people. */
