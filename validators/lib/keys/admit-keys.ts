@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { createPublicKey, type KeyObject } from 'node:crypto'
+import { KeyObject } from 'node:crypto'
+import { importJWK } from 'jose'
 import { isJsonObject, type JsonObject, member } from '../json.ts'
 import { type Algorithm, algorithmsOfKey, isAlgorithm } from './algorithms.ts'
 import { hasRocaFingerprint } from './roca.ts'
@@ -52,7 +53,7 @@ type Verdict =
 /**
  * @throws {NotAKeySetError} where the document is no JWK Set or has more than {@link MAX_KEYS} keys
  */
-export function admitKeys(document: JsonObject, policy: KeyPolicy): AdmittedKeys {
+export async function admitKeys(document: JsonObject, policy: KeyPolicy): Promise<AdmittedKeys> {
   const list = member(document, 'keys')
   if (!Array.isArray(list)) {
     throw new NotAKeySetError('the document has no "keys"')
@@ -63,9 +64,10 @@ export function admitKeys(document: JsonObject, policy: KeyPolicy): AdmittedKeys
   const keys: VerificationKey[] = []
   const ids = { rejected: new Set<string>(), unusable: new Set<string>() }
   const alarms: string[] = []
-  for (const [index, jwk] of list.entries()) {
+  const verdicts = await Promise.all(list.map((jwk) => judge(jwk, policy)))
+  for (const [index, verdict] of verdicts.entries()) {
+    const jwk = list[index]
     const name = describeKey(jwk, index)
-    const verdict = judge(jwk, policy)
     if (verdict.kind === 'admitted') {
       keys.push(verdict.key)
       continue
@@ -86,7 +88,7 @@ const PRIVATE = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 const MAX_KID = 256
 const PRINTABLE = /^[\x20-\x7e]+$/
 
-function judge(jwk: unknown, policy: KeyPolicy): Verdict {
+async function judge(jwk: unknown, policy: KeyPolicy): Promise<Verdict> {
   if (!isJsonObject(jwk)) {
     return { kind: 'unusable', alarm: 'is not a JSON object' }
   }
@@ -101,10 +103,11 @@ function judge(jwk: unknown, policy: KeyPolicy): Verdict {
     return { kind: 'unusable', alarm: 'has a key id that is too long' }
   }
   const algorithms = isForVerification(jwk) ? usableAlgorithms(jwk, policy) : []
-  if (algorithms.length === 0) {
+  const [algorithm] = algorithms
+  if (algorithm === undefined) {
     return { kind: 'unusable' }
   }
-  const key = importPublicKey(jwk)
+  const key = await importPublicKey(jwk, algorithm)
   const weakness = key === undefined ? 'is not a valid public key' : weaknessOf(key, policy)
   if (key === undefined || weakness !== undefined) {
     return { kind: 'rejected', alarm: weakness ?? '' }
@@ -141,10 +144,14 @@ function same(own: unknown, algorithm: Algorithm): boolean {
   return isAlgorithm(canonical) && canonical === (algorithm === 'Ed25519' ? 'EdDSA' : algorithm)
 }
 
-/** OpenSSL refuses a point that is not on its curve, and wrong lengths of x and y. */
-function importPublicKey(jwk: JsonObject): KeyObject | undefined {
+/** jose imports it; a point that is not on its curve, or a coordinate of a wrong length, is refused. */
+async function importPublicKey(
+  jwk: JsonObject,
+  algorithm: Algorithm,
+): Promise<KeyObject | undefined> {
   try {
-    return createPublicKey({ key: { ...jwk }, format: 'jwk' })
+    const key = await importJWK({ ...jwk }, algorithm)
+    return key instanceof Uint8Array ? undefined : KeyObject.from(key)
   } catch {
     return undefined
   }

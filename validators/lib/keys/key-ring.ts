@@ -215,7 +215,9 @@ export class KeyRing implements AsyncDisposable {
     clearTimeout(this.#timer)
     try {
       const { document, maxAgeSeconds } = await this.#source.load(this.#closing.signal)
-      this.#swap(admitKeys(document, this.#keyPolicy), fingerprintOf(document.keys), maxAgeSeconds)
+      const keys = await admitKeys(document, this.#keyPolicy)
+      this.#closing.signal.throwIfAborted()
+      this.#swap(keys, fingerprintOf(document.keys), maxAgeSeconds)
     } catch (error) {
       throw this.#failed(error)
     }

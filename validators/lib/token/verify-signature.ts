@@ -2,8 +2,9 @@
  * Whether a signature is right: OpenSSL's answer, for exactly the algorithm that the policy allowed and
  * exactly the key that was found for it (RFC 7515 §5.2, RFC 7518 §3).
  *
- * jose asks the same OpenSSL through WebCrypto, on another thread, which costs a login twice the CPU; in
- * the tests it is the second opinion on every token that is checked here.
+ * jose imports the keys. To check a signature it asks the same OpenSSL through WebCrypto, on another
+ * thread, which costs a login twice the CPU (`npm run bench:validate`); in the tests it is the second
+ * opinion on every token that is checked here.
  *
  * @module
  */
