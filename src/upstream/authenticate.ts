@@ -14,7 +14,8 @@ import {
   role,
 } from './login-attempt.ts'
 import type { RawMessage } from './login-reader.ts'
-import { authenticateScram } from './scram-login.ts'
+import { authenticateScram, SCRAM_MECHANISMS } from './scram-login.ts'
+import { authenticateOAuth, OAUTHBEARER } from './oauth-login.ts'
 import type { UpstreamAuthMethod } from './settings.ts'
 
 /** What libpq's `require_auth` calls the codes that we cannot answer. */
@@ -60,14 +61,34 @@ export async function authenticate(
       return 'md5'
     }
     case AUTH.sasl:
-      await authenticateScram(attempt, data)
-      return 'scram-sha-256'
+      return authenticateSasl(attempt, data)
     default:
       throw loginError(
         'method_not_supported',
         `the server asks ${role(attempt)} for authentication method ${UNSUPPORTED[code] ?? code}, which is not supported`,
       )
   }
+}
+
+/**
+ * The server's offer decides. Where it offers both, a password of the role goes before a token: SCRAM shows
+ * the server neither.
+ *
+ * @param data - of AuthenticationSASL: the mechanisms, each NUL-terminated, and an empty one.
+ */
+async function authenticateSasl(attempt: LoginAttempt, data: Buffer): Promise<UpstreamAuthMethod> {
+  const { credential, bearer, settings } = attempt
+  const offered = data.toString('latin1').split('\0').filter(Boolean)
+  const mayScram =
+    offered.some((mechanism) => SCRAM_MECHANISMS.includes(mechanism)) &&
+    (settings.requireAuth?.includes('scram-sha-256') ?? true)
+  const prefersScram = mayScram && (credential !== undefined || bearer === undefined)
+  if (offered.includes(OAUTHBEARER) && !prefersScram) {
+    await authenticateOAuth(attempt)
+    return 'oauth'
+  }
+  await authenticateScram(attempt, offered)
+  return 'scram-sha-256'
 }
 
 function password(attempt: LoginAttempt, method: 'password' | 'md5'): string {

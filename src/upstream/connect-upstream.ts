@@ -12,11 +12,12 @@ import { type CancelKey, startupMessage } from '../protocol/frontend-messages.ts
 import { PROTOCOL_3_0 } from '../protocol/limits.ts'
 import type { ByteSource } from '../stream/byte-source.ts'
 import { authenticate } from './authenticate.ts'
-import type { UpstreamCredential } from './credential.ts'
+import type { BearerCredential, UpstreamCredential } from './credential.ts'
 import { withDeadline } from './deadline.ts'
 import { connectError, loginError, UpstreamRefusedError } from './errors.ts'
 import { readGreeting } from './greeting.ts'
 import { LoginReader, type RawMessage } from './login-reader.ts'
+import { OutdatedTokenError } from './oauth-login.ts'
 import {
   describeServer,
   isUnixSocket,
@@ -35,6 +36,8 @@ export interface UpstreamStartup {
 export interface UpstreamOptions {
   /** Absent: only servers that ask for nothing (`trust`, `peer`). */
   readonly credential: UpstreamCredential | undefined
+  /** For a server that asks for OAUTHBEARER. The role's password goes before it where the server takes both. */
+  readonly bearer?: BearerCredential | undefined
   /** Ends the attempt; has no say once the connection has been handed over. */
   readonly signal: AbortSignal
   readonly log: Log
@@ -82,8 +85,10 @@ export async function connectUpstream(
 ): Promise<UpstreamConnection> {
   checkSettings(settings)
   return withDeadline(options.signal, settings.connectTimeoutMs, (signal) =>
-    withFallback(settings, options.log, (encryption) =>
-      logInOver(encryption, settings, startup, { ...options, signal }),
+    withNewToken(options.log, () =>
+      withFallback(settings, options.log, (encryption) =>
+        logInOver(encryption, settings, startup, { ...options, signal }),
+      ),
     ),
   )
 }
@@ -93,6 +98,23 @@ export function checkSettings(settings: UpstreamSettings): void {
   const problem = upstreamSettingsProblem(settings)
   if (problem !== undefined) {
     throw connectError('settings', problem)
+  }
+}
+
+/** A token that was kept may have been revoked: a new one is tried once. */
+async function withNewToken<T>(log: Log, attempt: () => Promise<T>): Promise<T> {
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!(error instanceof OutdatedTokenError)) {
+      throw error
+    }
+  }
+  log.debug('upstream: retrying with a new token')
+  try {
+    return await attempt()
+  } catch (error) {
+    throw error instanceof OutdatedTokenError ? error.refusal : error
   }
 }
 
@@ -144,6 +166,7 @@ function mayFallBack(error: unknown): boolean {
     error instanceof TlsUnavailableError ||
     (error instanceof UpstreamRefusedError &&
       error.beforeAuthenticationOk &&
+      !error.tokenWasSent &&
       error.sqlState === INVALID_AUTHORIZATION)
   )
 }
@@ -191,14 +214,17 @@ async function logIn(
   settings: UpstreamSettings,
   transport: Transport,
   startup: UpstreamStartup,
-  { credential, signal, log }: UpstreamOptions,
+  { credential, bearer, signal, log }: UpstreamOptions,
 ): Promise<UpstreamConnection> {
   const { socket, source } = transport
   const reader = new LoginReader(transport)
   socket.write(startupMessage(startup.version, startup.parameters))
   const { version, next } = await negotiateVersion(reader, startup)
   const user = startup.parameters.findLast(([name]) => name === 'user')?.[1] ?? fromText('')
-  const method = await authenticate({ settings, transport, reader, user, credential, signal }, next)
+  const method = await authenticate(
+    { settings, transport, reader, user, credential, bearer, signal },
+    next,
+  )
   reader.authenticated()
   const { bytes, cancelKey, parameters } = await readGreeting(reader)
   log.debug('upstream: logged in', { method, tls: transport.encrypted })

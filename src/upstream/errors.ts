@@ -17,6 +17,8 @@ export type UpstreamFailure =
   | 'method_not_supported'
   | 'channel_binding'
   | 'server_not_authenticated'
+  | 'insecure_transport'
+  | 'token_unavailable'
 
 /** No usable connection came about. */
 export function connectError(
@@ -49,12 +51,14 @@ export class UpstreamRefusedError extends ReportError {
   readonly bytes: Buffer
   /** True where the server had not yet accepted the login. */
   readonly beforeAuthenticationOk: boolean
+  /** True where the server had been sent a token. */
+  readonly tokenWasSent: boolean
 
   /**
    * @param body - of the ErrorResponse.
    * @param bytes - the same message whole, behind the notices that came before it.
    */
-  constructor(body: Buffer, bytes: Buffer, beforeAuthenticationOk: boolean) {
+  constructor(body: Buffer, bytes: Buffer, beforeAuthenticationOk: boolean, tokenWasSent = false) {
     const fields = parseErrorFields(body)
     const detail = fields.get('D')
     const hint = fields.get('H')
@@ -67,5 +71,6 @@ export class UpstreamRefusedError extends ReportError {
     this.sqlState = fields.get('C') ?? 'XX000'
     this.bytes = bytes
     this.beforeAuthenticationOk = beforeAuthenticationOk
+    this.tokenWasSent = tokenWasSent
   }
 }

@@ -1,7 +1,7 @@
 /** What the answers to every authentication method have in common. @module */
 import type { Buffer } from 'node:buffer'
 import { type ByteString, toText } from '../byte-string.ts'
-import type { UpstreamCredential } from './credential.ts'
+import type { BearerCredential, UpstreamCredential } from './credential.ts'
 import { loginError } from './errors.ts'
 import { type LoginReader, type RawMessage, unexpectedMessage } from './login-reader.ts'
 import type { UpstreamAuthMethod, UpstreamSettings } from './settings.ts'
@@ -14,6 +14,7 @@ export interface LoginAttempt {
   readonly reader: LoginReader
   readonly user: ByteString
   readonly credential: UpstreamCredential | undefined
+  readonly bearer?: BearerCredential | undefined
   readonly signal: AbortSignal
 }
 

@@ -23,6 +23,7 @@ export class LoginReader {
   #total = 0
   #notices: Buffer[] = []
   #isAuthenticated = false
+  #token: string | undefined
 
   constructor(transport: Transport) {
     this.#transport = transport
@@ -31,6 +32,11 @@ export class LoginReader {
   /** From now on notices may come, and a refusal is one of the session. */
   authenticated(): void {
     this.#isAuthenticated = true
+  }
+
+  /** From now on an error that repeats the token is not passed on: client and log would read it. */
+  tokenSent(token: string): void {
+    this.#token = token
   }
 
   /**
@@ -58,9 +64,17 @@ export class LoginReader {
     }
     if (type === 'E') {
       const bytes = Buffer.concat([...this.#notices, message.bytes])
-      throw new UpstreamRefusedError(body, bytes, !this.#isAuthenticated)
+      throw this.#refused(body, bytes)
     }
     return message
+  }
+
+  #refused(body: Buffer, bytes: Buffer): Error {
+    const token = this.#token
+    if (token !== undefined && repeats(bytes, token)) {
+      return loginError('protocol_violation', 'the server repeats the token in an error')
+    }
+    return new UpstreamRefusedError(body, bytes, !this.#isAuthenticated, token !== undefined)
   }
 
   async #read(size: number): Promise<Buffer> {
@@ -75,6 +89,14 @@ export class LoginReader {
     }
     return bytes
   }
+}
+
+/** Shorter parts of a token say nothing. */
+const MIN_TOKEN_PART = 16
+
+function repeats(bytes: Buffer, token: string): boolean {
+  const parts = token.split('.').filter((part) => part.length >= MIN_TOKEN_PART)
+  return [token, ...parts].some((part) => bytes.includes(part, 0, 'latin1'))
 }
 
 /** For messages that cannot be at this point. */

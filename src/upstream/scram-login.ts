@@ -19,10 +19,14 @@ import { scramKeys } from './scram-keys.ts'
 const SCRAM = 'SCRAM-SHA-256'
 const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS'
 
-/** @param data - of AuthenticationSASL: the mechanisms, each NUL-terminated, and an empty one. */
-export async function authenticateScram(attempt: LoginAttempt, data: Buffer): Promise<void> {
+export const SCRAM_MECHANISMS: readonly string[] = [SCRAM, SCRAM_PLUS]
+
+/** @param offered - the mechanisms. */
+export async function authenticateScram(
+  attempt: LoginAttempt,
+  offered: readonly string[],
+): Promise<void> {
   const { transport, signal } = attempt
-  const offered = data.toString('latin1').split('\0').filter(Boolean)
   const { mechanism, binding } = chooseMechanism(attempt, offered)
   checkMethod(attempt, 'scram-sha-256')
   const credential = credentialFor(attempt, mechanism)

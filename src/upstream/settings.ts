@@ -6,7 +6,7 @@ import path from 'node:path'
 export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
 
 /** Ways a server may ask a client to prove itself, in the words of libpq's `require_auth`. */
-export type UpstreamAuthMethod = 'none' | 'password' | 'md5' | 'scram-sha-256'
+export type UpstreamAuthMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'oauth'
 
 /** The server behind. One object per configuration: TLS material is parsed once for each. */
 export interface UpstreamSettings {
@@ -28,6 +28,7 @@ export interface UpstreamSettings {
   /**
    * The only methods that may be answered. Default: all of them, but `password` and `md5` only where
    * nobody can listen: on a Unix socket, on this machine, or with TLS. Naming one here allows it anywhere.
+   * A token is never sent but on verified TLS, on a Unix socket or to this machine, whatever is named.
    */
   readonly requireAuth?: readonly UpstreamAuthMethod[] | undefined
 }
@@ -64,6 +65,11 @@ export function upstreamSettingsProblem(settings: UpstreamSettings): string | un
 /** True where the session must not begin without TLS. */
 export function mustEncrypt(sslmode: SslMode): boolean {
   return sslmode === 'require' || sslmode === 'verify-ca' || sslmode === 'verify-full'
+}
+
+/** True where the server's certificate must be one of `sslrootcert`'s authorities. */
+export function isVerifying({ sslmode }: Pick<UpstreamSettings, 'sslmode'>): boolean {
+  return sslmode === 'verify-ca' || sslmode === 'verify-full'
 }
 
 export function isUnixSocket({ host }: Pick<UpstreamSettings, 'host'>): boolean {

@@ -8,7 +8,13 @@ import type { ByteSource } from '../stream/byte-source.ts'
 import { connectOnread } from '../stream/onread-socket.ts'
 import { SocketSource } from '../stream/socket-source.ts'
 import { connectError } from './errors.ts'
-import { connectOptions, describeServer, isUnixSocket, type UpstreamSettings } from './settings.ts'
+import {
+  connectOptions,
+  describeServer,
+  isUnixSocket,
+  isVerifying,
+  type UpstreamSettings,
+} from './settings.ts'
 import { peerCertificate, tlsConnectOptions } from './tls-options.ts'
 
 /** Bytes both ways. An `error` listener stays on the socket, so that an error never ends the process. */
@@ -20,6 +26,8 @@ export interface Transport {
   readonly certificate: Buffer | undefined
   /** True where nobody between us and the server can listen: TLS, a Unix socket, this machine. */
   readonly isPrivate: boolean
+  /** True where it is known whom we speak to: TLS verified as `verify-ca` or `verify-full` say, a Unix socket, this machine. */
+  readonly isTrusted: boolean
   /** The first error of the socket, for the log. */
   readonly failure: () => Error | undefined
 }
@@ -127,6 +135,7 @@ async function handshake(
     encrypted: true,
     certificate: peerCertificate(socket),
     isPrivate: true,
+    isTrusted: isLoopback(raw.remoteAddress) || (isVerifying(settings) && socket.authorized),
     failure,
   }
 }
@@ -137,8 +146,16 @@ function plainTransport(
   source: ByteSource,
   failure: () => Error | undefined,
 ): Transport {
-  const isPrivate = isUnixSocket(settings) || isLoopback(socket.remoteAddress)
-  return { socket, source, encrypted: false, certificate: undefined, isPrivate, failure }
+  const isLocal = isUnixSocket(settings) || isLoopback(socket.remoteAddress)
+  return {
+    socket,
+    source,
+    encrypted: false,
+    certificate: undefined,
+    isPrivate: isLocal,
+    isTrusted: isLocal,
+    failure,
+  }
 }
 
 /** True for the addresses of this machine alone. */

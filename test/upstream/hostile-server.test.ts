@@ -108,9 +108,10 @@ describe('a server that says too much, too little or something else', () => {
     ['SASL with no mechanism', [message('R', 10, '\0')], 'method_not_supported'],
     [
       'SASL with mechanisms of others',
-      [message('R', 10, 'OAUTHBEARER\0\0')],
+      [message('R', 10, 'SCRAM-SHA-1\0\0')],
       'method_not_supported',
     ],
+    ['OAUTHBEARER alone', [message('R', 10, 'OAUTHBEARER\0\0')], 'no_credential'],
     [
       'channel binding without TLS',
       [message('R', 10, 'SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')],
