@@ -14,7 +14,7 @@ import { AUDIENCE, type Issuer, SCOPE, startIssuer } from './lib/issuer.ts'
 import { logInRepeatedly, warmUpLogins } from './lib/logins.ts'
 import { describeMachine, printMachine } from './lib/machine.ts'
 import { readOptions, writeJson } from './lib/options.ts'
-import { type Program, pinOurselves, startProgram } from './lib/programs.ts'
+import { type Program, pinOurselves, pinToLoad, startProgram } from './lib/programs.ts'
 import { type Cell, type Contender, runRounds, toJson } from './lib/rounds.ts'
 import { printTables } from './lib/table.ts'
 import { makeWorkspace, type Workspace } from './lib/workspace.ts'
@@ -30,7 +30,7 @@ const samples = options.quick
 /** Until compilers have done with it: a proxy runs for weeks, and its first logins cost five times as much. */
 const WARM_UP = options.quick
   ? { logins: 200, longestMs: 3000 }
-  : { logins: 4000, longestMs: 60_000 }
+  : { logins: 4000, longestMs: 40_000 }
 
 interface Scene {
   readonly workspace: Workspace
@@ -50,6 +50,7 @@ async function main(): Promise<void> {
   const postgres = await startPostgres(workspace)
   try {
     pinOurselves()
+    pinToLoad(postgres.pid)
     const fakePort = await findFreePort()
     const stopLater = (program: Proxy | Program): void => {
       running.push(program)

@@ -21,7 +21,7 @@ import { cpuMicroseconds } from './lib/cpu-time.ts'
 import { describeMachine, printMachine } from './lib/machine.ts'
 import { readOptions, writeJson } from './lib/options.ts'
 import { PING, pingPong, readAnswer } from './lib/ping-pong.ts'
-import { pinOurselves } from './lib/programs.ts'
+import { pinOurselves, pinToLoad } from './lib/programs.ts'
 import { type Cell, type Contender, type Results, runRounds, toJson } from './lib/rounds.ts'
 import { printTables } from './lib/table.ts'
 import { makeWorkspace, type Workspace } from './lib/workspace.ts'
@@ -59,6 +59,7 @@ async function main(): Promise<void> {
       await postgres.query(statement, undefined, 'postgres')
     }
     pinOurselves()
+    pinToLoad(postgres.pid)
     const targets = await startTargets(workspace, postgres, proxies)
     const results = await runRounds(await makeCells(postgres, targets), options.rounds)
     print(results)

@@ -4,7 +4,7 @@ import net from 'node:net'
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Where a process may run. `server`: what is measured. `load`: we and what is not. */
+/** Where a process may run. `server`: what is measured. `load`: we, PostgreSQL and all else. */
 export type Core = 'server' | 'load'
 
 const CORES: Record<Core, string> = { load: '0', server: '1' }
@@ -70,13 +70,24 @@ export async function startProgram(
   }
 }
 
-/** Keeps this process, with all its threads, on its core. To be called when PostgreSQL runs. */
+/** Keeps this process, with all its threads, on its core, and what is started by it from now on. */
 export function pinOurselves(): void {
   if (CAN_PIN) {
-    execFileSync('taskset', ['-a', '-p', '-c', CORES.load, String(process.pid)])
+    pin(process.pid)
   } else {
     console.log('taskset or a second core is missing: nothing is kept on a core of its own')
   }
+}
+
+/** Keeps a process that runs, and what it starts from now on, off the core of what is measured. */
+export function pinToLoad(pid: number): void {
+  if (CAN_PIN) {
+    pin(pid)
+  }
+}
+
+function pin(pid: number): void {
+  execFileSync('taskset', ['-a', '-p', '-c', CORES.load, String(pid)])
 }
 
 async function listens(port: number): Promise<boolean> {
