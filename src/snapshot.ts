@@ -64,14 +64,14 @@ export async function inspectSnapshot(
   log: Log,
   options: InspectRulesOptions = {},
 ): Promise<SnapshotReport> {
-  const { errors, attempt } = collectErrors()
+  const { errors: own, attempt } = collectErrors()
   const material = attempt(() => readKeyMaterial(settings))
   const tls = attempt(() => material?.server && serverTls(material.server, settings))
   const upstream = attempt(() => material && upstreamSettings(settings, material.upstream))
   const users = attempt(() => loadUsers(settings))
   const memberships = upstream && users && catalogMemberships(settings, { upstream, users, log })
   const report = await inspectRules(settings, log, { memberships, ...options })
-  errors.push(...report.errors)
+  const errors = [...own, ...report.errors]
   const { rules } = report
   if (rules === undefined || upstream === undefined || users === undefined || errors.length > 0) {
     await disposeValidators(report.validators, { log })
