@@ -70,13 +70,23 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
   return authenticatorOf(await loadRules(settings, log), log)
 }
 
+interface AuthenticatorKeeps {
+  /** Logins keep an accepted token until it is taken or they are closed. Default: false. */
+  readonly keepTokens?: boolean
+}
+
 /** The authenticator of rules that are loaded. */
-export function authenticatorOf(rules: Rules, defaultLog: Log): Authenticator {
+export function authenticatorOf(
+  rules: Rules,
+  defaultLog: Log,
+  { keepTokens = false }: AuthenticatorKeeps = {},
+): Authenticator {
   return {
     async begin(request, options) {
       const line = await findLine(rules, request, options)
       requireCertificate(line, request)
-      return startLogin(rules, request, { ...options, line, log: options.log ?? defaultLog })
+      const log = options.log ?? defaultLog
+      return startLogin(rules, request, { ...options, line, log, keepToken: keepTokens })
     },
     [Symbol.asyncDispose]: () => disposeValidators(rules.validators, { log: defaultLog }),
   }
@@ -85,7 +95,11 @@ export function authenticatorOf(rules: Rules, defaultLog: Log): Authenticator {
 function startLogin(
   rules: Rules,
   request: LoginRequest,
-  context: LoginOptions & { readonly line: HbaLine; readonly log: Log },
+  context: LoginOptions & {
+    readonly line: HbaLine
+    readonly log: Log
+    readonly keepToken: boolean
+  },
 ): Login {
   const { line } = context
   const close = async (): Promise<void> => {}
@@ -126,6 +140,7 @@ function startLogin(
       conversation: withLastCheck(login.conversation, () =>
         refuseByCertificate(rules, request, context),
       ),
+      takeToken: () => login.takeToken?.(),
       close: () => login.close(),
     }
   }

@@ -136,7 +136,7 @@ async function runSession(
     const established =
       login.kind === 'upstream'
         ? await passLoginOn(client, login, startup, services)
-        : await logInUpstream(client, await authenticate(client, login), startup, services)
+        : await logInUpstream(client, login, startup, services)
     leave()
     client.endLogin()
     logReady(client, services)
@@ -184,30 +184,43 @@ interface Established {
   readonly upstream: UpstreamConnection
 }
 
-/** Logs in to the server behind, as the role; the client then has what that server greeted with. */
+/**
+ * Logs the client in, and then in to the server behind, as the role; the client then has what that server
+ * greeted with.
+ */
 async function logInUpstream(
   client: ClientConnection,
-  session: AuthorizedSession,
+  login: ConversationLogin,
   startup: StartupMessage,
   services: ConnectionServices,
 ): Promise<Established> {
+  const session = await authenticate(client, login)
   const { snapshot } = services
   logAuthorized(client, startup, services)
   // As in PostgreSQL, what fails from here on fails behind an AuthenticationOk.
   client.write(authenticationOk())
-  const upstream = await client.during(() =>
-    connectUpstream(
-      snapshot.upstream,
-      { version: startup.protocolVersion, parameters: upstreamParameters(startup, session) },
-      {
-        credential: snapshot.users.get(session.role),
-        signal: client.signal,
-        log: client.log,
-      },
-    ),
-  )
-  client.write(upstream.greeting)
-  return { session, upstream }
+  const lease = snapshot.upstreamTokens?.lease({
+    role: session.role,
+    clientToken: login.takeToken?.(),
+  })
+  try {
+    const upstream = await client.during(() =>
+      connectUpstream(
+        snapshot.upstream,
+        { version: startup.protocolVersion, parameters: upstreamParameters(startup, session) },
+        {
+          credential: snapshot.users.get(session.role),
+          bearer: lease?.bearer,
+          signal: client.signal,
+          log: client.log,
+        },
+      ),
+    )
+    client.write(upstream.greeting)
+    return { session, upstream }
+  } finally {
+    await lease?.end()
+  }
 }
 
 /** Lets the server behind decide: what it asks goes to the client, and the answers to it. */

@@ -65,5 +65,6 @@ async function retire(held: Held): Promise<void> {
 async function disposeIfUnused({ snapshot, connections, retired }: Held): Promise<void> {
   if (retired && connections === 0) {
     await snapshot.authenticator[Symbol.asyncDispose]()
+    await snapshot.upstreamTokens?.[Symbol.asyncDispose]()
   }
 }

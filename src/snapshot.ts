@@ -22,6 +22,8 @@ import { CatalogMemberships } from './memberships/catalog-memberships.ts'
 import { createServerTls, type ServerTls } from './startup/tls.ts'
 import type { UpstreamCredential } from './upstream/credential.ts'
 import { type UpstreamSettings, upstreamSettingsProblem } from './upstream/settings.ts'
+import { loadUpstreamTokens, warnOfUpstreamTokens } from './upstream-tokens/load-upstream-tokens.ts'
+import type { UpstreamTokens } from './upstream-tokens/upstream-tokens.ts'
 import { disposeValidators } from './validator/dispose-validators.ts'
 
 export interface Snapshot {
@@ -31,6 +33,8 @@ export interface Snapshot {
   readonly tls: ServerTls | undefined
   readonly upstream: UpstreamSettings
   readonly users: ReadonlyMap<ByteString, UpstreamCredential>
+  /** Undefined where the server behind is shown no token. */
+  readonly upstreamTokens: UpstreamTokens | undefined
   /** Undefined where the settings name nobody who reads them. Not started. */
   readonly memberships: CatalogMemberships | undefined
 }
@@ -55,6 +59,7 @@ export async function loadSnapshot(settings: Settings, log: Log): Promise<Snapsh
   if (snapshot === undefined) {
     throw new ConfigError(errors)
   }
+  warnOfUpstreamTokens(settings, log)
   return snapshot
 }
 
@@ -69,6 +74,7 @@ export async function inspectSnapshot(
   const tls = attempt(() => material?.server && serverTls(material.server, settings))
   const upstream = attempt(() => material && upstreamSettings(settings, material.upstream))
   const users = attempt(() => loadUsers(settings))
+  const upstreamTokens = attempt(() => loadUpstreamTokens(settings, log))
   const memberships = upstream && users && catalogMemberships(settings, { upstream, users, log })
   const report = await inspectRules(settings, log, { memberships, ...options })
   const errors = [...own, ...report.errors]
@@ -77,8 +83,18 @@ export async function inspectSnapshot(
     await disposeValidators(report.validators, { log })
     return { rules: report, errors, snapshot: undefined }
   }
-  const authenticator = authenticatorOf(rules, log)
-  const snapshot = Object.freeze({ settings, authenticator, tls, upstream, users, memberships })
+  const authenticator = authenticatorOf(rules, log, {
+    keepTokens: upstreamTokens?.usesClientToken === true,
+  })
+  const snapshot = Object.freeze({
+    settings,
+    authenticator,
+    tls,
+    upstream,
+    users,
+    upstreamTokens,
+    memberships,
+  })
   return { rules: report, errors, snapshot }
 }
 

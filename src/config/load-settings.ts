@@ -10,6 +10,7 @@ import type { z } from 'zod'
 import { ConfigError, ConfigFileError } from '../errors.ts'
 import { nearestName } from './nearest-name.ts'
 import { type Settings, type SettingsInput, settingsSchema, toSettings } from './settings.ts'
+import { upstreamOAuthLine, upstreamOAuthNames } from './upstream-oauth.ts'
 import { validatorHostSchema } from './validator-hosts.ts'
 
 /**
@@ -113,11 +114,21 @@ export function namesAt(place: readonly PropertyKey[]): readonly string[] {
   if (place[0] === 'validator_hosts') {
     return Object.keys(validatorHostSchema.shape)
   }
+  if (isInUpstreamOAuth(place)) {
+    return upstreamOAuthNames(place.length > 2)
+  }
   return Object.keys(place[0] === 'upstream' ? shape.upstream.shape : shape)
+}
+
+function isInUpstreamOAuth([first, second]: readonly PropertyKey[]): boolean {
+  return first === 'upstream' && second === 'oauth'
 }
 
 /** The line that sets a name, found by its table header and its key; undefined where it is not plain. */
 function lineOf(text: string, place: readonly PropertyKey[]): number | undefined {
+  if (isInUpstreamOAuth(place)) {
+    return upstreamOAuthLine(text, place)
+  }
   const key = String(place[0] === 'upstream' ? place[1] : place[0])
   const wantedTable = place[0] === 'upstream' ? 'upstream' : ''
   let table = ''

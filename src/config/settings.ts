@@ -6,6 +6,7 @@
  */
 import { z } from 'zod'
 import { duration } from './units.ts'
+import { upstreamOAuthSchema } from './upstream-oauth.ts'
 import { validatorHostSchema } from './validator-hosts.ts'
 
 const SECONDS = { unit: 's', min: 1, max: 600 } as const
@@ -28,11 +29,13 @@ const upstream = z.strictObject({
   connect_timeout: duration({ unit: 's', min: 1, max: 600 }).prefault('10s'),
   /** The only methods that may be answered, in libpq's words. */
   require_auth: z
-    .array(z.enum(['none', 'password', 'md5', 'scram-sha-256']))
+    .array(z.enum(['none', 'password', 'md5', 'scram-sha-256', 'oauth']))
     .min(1)
     .optional(),
   /** Which password logs in as which role. */
   users_file: filePath.optional(),
+  /** Which token a server that asks for OAUTHBEARER is shown; without this table: none. */
+  oauth: upstreamOAuthSchema.optional(),
   /** Reads role memberships from the catalog; its password is in `users_file`. */
   memberships_user: z.string().min(1).optional(),
   memberships_database: z.string().min(1).default('postgres'),

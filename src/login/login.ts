@@ -34,6 +34,12 @@ interface AnyLogin {
 export interface ConversationLogin extends AnyLogin {
   readonly kind: 'conversation'
   readonly conversation: Conversation<AuthorizedSession>
+  /**
+   * The token that was accepted, once, and only where the settings say that the server behind needs it.
+   *
+   * @internal
+   */
+  takeToken?(): string | undefined
 }
 
 /** The server behind decides (method `upstream`): its exchange with the client is passed on. */

@@ -33,6 +33,8 @@ interface OAuthLoginOptions {
   readonly line: HbaLine
   readonly signal: AbortSignal
   readonly log: Log
+  /** Keep the token until it is taken or the login is closed. */
+  readonly keepToken: boolean
   readonly onValidated?: LoginOptions['onValidated']
 }
 
@@ -47,12 +49,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   readonly #log: Log
   readonly #validator: ValidatorSession
   readonly #onValidated: LoginOptions['onValidated']
+  readonly #keepToken: boolean
+  #token: string | undefined
   #startupFault: ValidatorFaultError | undefined
 
   constructor(
     rules: Rules,
     request: LoginRequest,
-    { line, signal, log, onValidated }: OAuthLoginOptions,
+    { line, signal, log, keepToken, onValidated }: OAuthLoginOptions,
   ) {
     const rule = rules.oauth.get(line)
     if (rule === undefined) {
@@ -63,6 +67,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     this.#rule = rule
     this.#request = request
     this.#log = log
+    this.#keepToken = keepToken
     this.#onValidated = onValidated
     this.#validator = openValidatorSession(rule.validator, {
       connection: {
@@ -83,7 +88,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
         })
   }
 
+  takeToken(): string | undefined {
+    const token = this.#token
+    this.#token = undefined
+    return token
+  }
+
   async close(): Promise<void> {
+    this.#token = undefined
     await this.#validator.shutdown()
   }
 
@@ -124,7 +136,11 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
       role: this.#request.user,
       log: this.#log,
     })
-    return judged.authorized === true ? this.#accept(judged) : this.#refuse(judged)
+    if (judged.authorized !== true) {
+      return this.#refuse(judged)
+    }
+    this.#token = this.#keepToken ? token : undefined
+    return this.#accept(judged)
   }
 
   malformed(detail: string): ReportError {
