@@ -4,9 +4,10 @@
  * @module
  */
 import path from 'node:path'
+import { fromText } from '../byte-string.ts'
 import type { Rules } from '../config/rules.ts'
 import type { Settings } from '../config/settings.ts'
-import { ReportError } from '../errors.ts'
+import { MembershipsUnknownError, ReportError } from '../errors.ts'
 import type { HostNameResolver } from '../hba/host-names.ts'
 import { DoorError, loginRequestOf } from './door.ts'
 import { DECIDED_BY, type Expectation } from './expectation.ts'
@@ -36,7 +37,7 @@ export async function checkExpectation(
   const { identity } = expectation
   try {
     const explanation = await explainLogin({
-      rules,
+      rules: withMemberships(rules, expectation),
       request: loginRequestOf(doorOf(expectation), settings),
       credential: identity === undefined ? undefined : { kind: 'identity', identity },
       signal: new AbortController().signal,
@@ -51,7 +52,11 @@ export async function checkExpectation(
     if (!(error instanceof DoorError) && !(error instanceof ReportError)) {
       throw error
     }
-    const difference = { field: 'question', expected: 'a connection', got: error.message } as const
+    const got =
+      error instanceof MembershipsUnknownError
+        ? 'a rule that asks for role memberships: state them with member_of'
+        : error.message
+    const difference = { field: 'question', expected: 'a connection', got } as const
     return { expectation, differences: [difference], explanation: undefined }
   }
 }
@@ -65,6 +70,17 @@ function doorOf(expectation: Expectation): Parameters<typeof loginRequestOf>[0] 
     tls,
     replication: replication === undefined ? undefined : String(replication),
     clientCertDn,
+  }
+}
+
+function withMemberships(rules: Rules, { member_of: groups }: Expectation): Rules {
+  if (groups === undefined) {
+    return rules
+  }
+  const stated = new Set<string>(groups.map(fromText))
+  return {
+    ...rules,
+    memberships: { isMember: (role, group) => role === group || stated.has(group) },
   }
 }
 

@@ -33,6 +33,8 @@ const expectationSchema = z.strictObject({
   host_name: z.string().min(1).optional(),
   /** The subject of its certificate, which was verified. */
   client_cert_dn: z.string().min(1).optional(),
+  /** The groups that the role is in, in place of what is known of memberships. */
+  member_of: z.array(z.string().min(1)).optional(),
   /** As if a validator had authorized a token of this identity. */
   identity: z.string().optional(),
   outcome: z.enum([...DECIDED_BY, ...VERDICTS]),
