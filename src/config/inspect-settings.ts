@@ -54,7 +54,7 @@ function repairedSettings(file: string): Settings | undefined {
     return undefined
   }
   const wrong = settingsSchema.safeParse(table).error?.issues.flatMap(wrongPlaces) ?? []
-  if (wrong.some(([name]) => isDecisive(String(name)))) {
+  if (wrong.some(isDecisive)) {
     return undefined
   }
   const upstream = isTable(table['upstream']) ? { ...table['upstream'] } : {}
@@ -77,8 +77,12 @@ function wrongPlaces(issue: z.core.$ZodIssue): PropertyKey[][] {
 }
 
 // A name that was meant to be a decisive one is as good as that.
-function isDecisive(name: string): boolean {
-  return DECISIVE.has(name) || DECISIVE.has(nearestName(name, namesAt([])) ?? '')
+function isDecisive([name, inner]: readonly PropertyKey[]): boolean {
+  const inUpstream = name === 'upstream' && inner !== undefined
+  const written = String(inUpstream ? inner : name)
+  const known = namesAt(inUpstream ? ['upstream'] : [])
+  const meant = known.includes(written) ? written : nearestName(written, known)
+  return meant !== undefined && (inUpstream ? meant === 'memberships_user' : DECISIVE.has(meant))
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {

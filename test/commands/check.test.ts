@@ -216,8 +216,11 @@ host all +staff all trust
     ['oauth_validator_library = ["jwt"]', 'oauth_validator_libraries'],
     ['ssl = "maybe"', 'ssl'],
     ['role_memberships = 3', 'role_memberships'],
+    [`${UPSTREAM}memberships_user = 3`, 'memberships_user'],
+    [`${UPSTREAM}membership_user = "x"`, 'membership_user'],
   ])('does not lead to errors in rules that are none: %s', async (line, name) => {
-    const { config } = good({ 'pgbearer.toml': `${line}\n${UPSTREAM}` })
+    const upstream = line.includes(UPSTREAM) ? '' : UPSTREAM
+    const { config } = good({ 'pgbearer.toml': `${line}\n${upstream}` })
     const { status, stdout, stderr } = await runCheck({ config })
     expect(status).toBe(1)
     expect(stderr.trim().split('\n')).toHaveLength(1)
