@@ -77,6 +77,9 @@ function moduleWarning(
   return [plainProblem(text, { code: 'WARNING', file, line: line ?? null, validator })]
 }
 
+// [validators.acme], [validators."./acme.js"], [[validators.composite.issuers]]
+const TABLE = /^\s*\[{1,2}\s*validators\s*\.\s*(?:["']([^"']*)["']|([\w-]+))/
+
 /** Where in the settings a module is spoken of: at its table, where there is one, or at its name. */
 export function validatorPlaces(file: string): LocateValidator {
   let text = ''
@@ -93,8 +96,9 @@ export function validatorPlaces(file: string): LocateValidator {
   return ({ validator, reason }) => {
     const stem = validator.replace(/^.*\//, '').replace(/\.[^.]*$/, '')
     const table = lineOf((line) => {
-      const name = /^\s*\[\s*validators\s*\.\s*["']?(.*?)["']?\s*\]/.exec(line)?.[1]
-      return name === validator || name === stem
+      const [, quoted, bare] = TABLE.exec(line) ?? []
+      const name = quoted ?? bare
+      return name !== undefined && (name === validator || name === stem)
     })
     const list = lineOf((line) => /^\s*oauth_validator_libraries\s*=/.test(line))
     const inTable = reason === 'init_failed' || reason === 'unexpected_settings'

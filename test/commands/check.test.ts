@@ -107,6 +107,28 @@ describe('nobody is asked over the network', () => {
     },
   )
 
+  test.each(['introspection', 'composite'])('by the bundled module %s', async (name) => {
+    const asked = issuer().requests.length
+    const http = 'http = { egress = "any", dangerously_allow_http = true }'
+    const audiences = 'audiences = ["https://db.example.com"]'
+    const table = {
+      introspection: `[validators.introspection]\n${audiences}\n${http}
+client_auth = { method = "client_secret_basic", client_id = "db", client_secret = { file = "secret" } }\n`,
+      composite: `[[validators.composite.issuers]]\nissuer = "${issuer().issuer}"
+jwt = { ${audiences}, prefetch = "required", ${http} }\n`,
+    }[name]
+    const { config } = good({
+      'pgbearer.toml': `oauth_validator_libraries = ["${name}"]\n${table}${MEMBERS}${UPSTREAM}`,
+      'pg_hba.conf': RULES.replace('https://issuer.invalid', issuer().issuer),
+      secret: 'x\n',
+    })
+    const { status, stderr } = await runCheck({ config })
+    expect(stderr).not.toContain('cannot load keys')
+    expect(stderr).toContain(`${config}:2: warning: `)
+    expect(status).toBe(0)
+    expect(issuer().requests).toHaveLength(asked)
+  })
+
   test('where a module of somebody else heeds what it is told', async () => {
     const { config, write } = good()
     write('pgbearer.toml', `oauth_validator_libraries = ["./told.js"]\n${MEMBERS}${UPSTREAM}`)
