@@ -135,7 +135,7 @@ async function handshake(
     encrypted: true,
     certificate: peerCertificate(socket),
     isPrivate: true,
-    isTrusted: isLoopback(raw.remoteAddress) || (isVerifying(settings) && socket.authorized),
+    isTrusted: isTrustedTls(settings, raw.remoteAddress, socket.authorized),
     failure,
   }
 }
@@ -156,6 +156,19 @@ function plainTransport(
     isTrusted: isLocal,
     failure,
   }
+}
+
+/**
+ * `require` with a root certificate verifies the chain as well, but `sslmode` is what says that it is meant.
+ *
+ * @param authorized - Node's word for a chain that was verified.
+ */
+export function isTrustedTls(
+  settings: Pick<UpstreamSettings, 'sslmode'>,
+  address: string | undefined,
+  authorized: boolean,
+): boolean {
+  return isLoopback(address) || (isVerifying(settings) && authorized)
 }
 
 /** True for the addresses of this machine alone. */
