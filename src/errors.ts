@@ -268,6 +268,7 @@ export class ConfigError extends AggregateError {
 export type ValidatorLoadReason =
   | 'not_found'
   | 'not_loadable'
+  | 'changed'
   | 'wrong_api_version'
   | 'no_validate'
   | 'bad_shape'

@@ -11,6 +11,7 @@ import { describeThrown } from './describe-thrown.ts'
 import { disposeQuietly } from './dispose-validators.ts'
 import { badShape, bindValidator, type LoadedValidator } from './loaded-validator.ts'
 import { resolveValidatorName, type ValidatorSource } from './resolve-validator-name.ts'
+import { readModuleVersion, specifierOf } from './module-version.ts'
 import { newValidatorWork, type ValidatorLimits } from './validator-limits.ts'
 import { createValidatorLog } from './validator-log.ts'
 
@@ -33,6 +34,8 @@ export interface LoadValidatorOptions {
   /** For the import and again for the init function. Default {@link LOAD_TIMEOUT_MS}. */
   readonly timeoutMs?: number
   readonly limits?: ValidatorLimits
+  /** The version that it has to be (`readModuleVersion().all`). Default: the one that is there. */
+  readonly version?: string | undefined
 }
 
 /**
@@ -91,7 +94,33 @@ async function importModule(
   source: ValidatorSource,
   options: LoadValidatorOptions,
 ): Promise<object> {
-  const imported = await within(import(source.specifier) as Promise<object>, options)
+  if (source.kind === 'bundled') {
+    return importFrom(name, source.specifier, options)
+  }
+  const version = await readModuleVersion(source.specifier)
+  if (options.version !== undefined && options.version !== version.all) {
+    throw changed(name, 'has changed since it was loaded: reload the configuration')
+  }
+  const found = specifierOf(source.specifier, version)
+  if (found.specifier === undefined) {
+    throw changed(
+      name,
+      `imports "${found.stale}", which has changed: restart pgbearer, or let the module have isolation = "worker"`,
+    )
+  }
+  const module = await importFrom(name, found.specifier, options)
+  if ((await readModuleVersion(source.specifier)).all !== version.all) {
+    throw changed(name, 'has changed while it was loaded: reload the configuration')
+  }
+  return module
+}
+
+async function importFrom(
+  name: string,
+  specifier: string,
+  options: LoadValidatorOptions,
+): Promise<object> {
+  const imported = await within(import(specifier) as Promise<object>, options)
   switch (imported.kind) {
     case 'returned':
       return imported.value
@@ -109,6 +138,10 @@ async function importModule(
         `could not load OAuth validator module "${name}": it was still loading after ${seconds(options)}`,
       )
   }
+}
+
+function changed(name: string, what: string): ValidatorLoadError {
+  return failure(name, 'changed', `OAuth validator module "${name}" ${what}`)
 }
 
 function describeImportFailure(error: unknown): string {

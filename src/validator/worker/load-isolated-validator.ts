@@ -10,6 +10,8 @@ import type { Cancellation } from '../cancellation.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import type { LoadValidatorOptions } from '../load-validator-module.ts'
 import type { LoadedValidator, ValidatorCallbacks } from '../loaded-validator.ts'
+import { readModuleVersion } from '../module-version.ts'
+import { resolveValidatorName } from '../resolve-validator-name.ts'
 import { scrubText } from '../scrub.ts'
 import { isValidatorFault, RemoteFault } from '../validation-outcome.ts'
 import type { CheckedValidatorOptions, ValidatorOptionError } from '../validator-options.ts'
@@ -53,6 +55,9 @@ export async function loadIsolatedValidator(
     forgotten: false,
   }))
   const homes = new Homes()
+  const source = await resolveValidatorName(name, options.baseDirectory)
+  const version =
+    source.kind === 'bundled' ? undefined : (await readModuleVersion(source.specifier)).all
   const pool = new WorkerPool({
     size: options.workers ?? DEFAULT_WORKERS,
     log,
@@ -70,6 +75,7 @@ export async function loadIsolatedValidator(
         issuers: [...options.issuers],
         checkOnly: options.checkOnly === true,
         timeoutMs: options.timeoutMs,
+        version,
       },
     },
     listener: {

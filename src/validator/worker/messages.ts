@@ -15,6 +15,8 @@ export interface WorkerStart {
   readonly issuers: readonly string[]
   readonly checkOnly: boolean
   readonly timeoutMs: number | undefined
+  /** All workers of a module run the same version of it. Undefined: a bundled one. */
+  readonly version: string | undefined
 }
 
 /** The part of a `MessagePort` that is used. */

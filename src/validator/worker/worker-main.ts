@@ -70,6 +70,7 @@ async function load(): Promise<LoadedValidator | undefined> {
       issuers: start.issuers,
       checkOnly: start.checkOnly,
       log: portLog(undefined),
+      version: start.version,
       ...(start.timeoutMs === undefined ? {} : { timeoutMs: start.timeoutMs }),
     })
   } catch (error) {

@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { ValidatorLoadError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
+import { describeThrown } from '../describe-thrown.ts'
 import { RemoteFault } from '../validation-outcome.ts'
 import type { LoadedReport } from './messages.ts'
 import { ValidatorWorker, type ValidatorWorkerOptions } from './validator-worker.ts'
@@ -34,6 +36,8 @@ export class WorkerPool {
   #total = 0
   #fencedUntil = 0
   #closed = false
+  /** Set when the files hold another version than the one that the pool was opened with. */
+  #outdated: string | undefined
 
   constructor(options: WorkerPoolOptions) {
     this.#options = options
@@ -58,7 +62,7 @@ export class WorkerPool {
   /**
    * The worker with the fewest connections, when its module is loaded.
    *
-   * @throws RemoteFault when the module is fenced off.
+   * @throws RemoteFault when the module is fenced off, or its new worker cannot load it.
    */
   async pick(): Promise<ValidatorWorker> {
     const [first, ...others] = this.#workers
@@ -68,7 +72,9 @@ export class WorkerPool {
       first,
     )
     const worker = least ?? this.#retry()
-    await worker.ready
+    await worker.ready.catch((error: unknown) => {
+      throw asFault(error)
+    })
     return worker
   }
 
@@ -90,6 +96,9 @@ export class WorkerPool {
         'its workers have been ended with the settings they belong to',
       )
     }
+    if (this.#outdated !== undefined) {
+      throw new RemoteFault('fenced', this.#outdated)
+    }
     const left = this.#fencedUntil - performance.now()
     if (left > 0) {
       throw new RemoteFault(
@@ -110,7 +119,15 @@ export class WorkerPool {
       },
     })
     this.#workers.add(worker)
+    worker.ready.catch((error: unknown) => this.#noteOutdated(error))
     return worker
+  }
+
+  // A newer version begins with the settings that are loaded with it, and with new connections only.
+  #noteOutdated(error: unknown): void {
+    if (error instanceof ValidatorLoadError && error.reason === 'changed' && !this.#closed) {
+      this.#outdated ??= error.message
+    }
   }
 
   #replace(worker: ValidatorWorker, why: string): void {
@@ -126,12 +143,20 @@ export class WorkerPool {
       detail: this.#options.scrub(why),
       times: this.#total,
       recently: this.#ends.length,
-      fenced,
+      fenced: fenced || this.#outdated !== undefined,
     })
+    if (this.#outdated !== undefined) {
+      return
+    }
     if (fenced) {
       this.#fencedUntil = now + FENCE_MS
       return
     }
     this.#spawn()
   }
+}
+
+function asFault(error: unknown): RemoteFault {
+  const isOutdated = error instanceof ValidatorLoadError && error.reason === 'changed'
+  return new RemoteFault(isOutdated ? 'fenced' : 'crashed', describeThrown(error))
 }
