@@ -1,8 +1,8 @@
 /** Answers what the server asks for, up to AuthenticationOk. @module */
 import { Buffer } from 'node:buffer'
 import { createHash } from 'node:crypto'
+import { serialize } from 'pg-protocol'
 import { type ByteString, toBytes } from '../byte-string.ts'
-import { cString, encodeMessage } from '../protocol/message.ts'
 import { loginError } from './errors.ts'
 import {
   AUTH,
@@ -103,7 +103,7 @@ function password(attempt: LoginAttempt, method: 'password' | 'md5'): string {
 }
 
 async function sendPassword(attempt: LoginAttempt, secret: string): Promise<void> {
-  attempt.transport.socket.write(encodeMessage('p', cString(secret)))
+  attempt.transport.socket.write(serialize.password(secret))
   await expectOk(attempt)
 }
 

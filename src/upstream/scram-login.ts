@@ -1,6 +1,5 @@
 /** SCRAM-SHA-256 and SCRAM-SHA-256-PLUS with a server that asks for SASL. @module */
-import { Buffer } from 'node:buffer'
-import { saslInitialResponse, saslResponse } from '../protocol/frontend-messages.ts'
+import { serialize } from 'pg-protocol'
 import {
   AUTH,
   checkMethod,
@@ -32,7 +31,7 @@ export async function authenticateScram(
   const credential = credentialFor(attempt, mechanism)
 
   const scram = new ScramClient(binding)
-  transport.socket.write(saslInitialResponse(mechanism, Buffer.from(scram.clientFirst())))
+  transport.socket.write(serialize.sendSASLInitialResponseMessage(mechanism, scram.clientFirst()))
   // Keys make the same proof whatever the server says of iterations; only a password can be tried out.
   const canBeTried = 'password' in credential && !transport.isPrivate
   const serverFirst = scram.readServerFirst(
@@ -41,7 +40,9 @@ export async function authenticateScram(
   )
   const deriving = scramKeys(credential, serverFirst.salt, serverFirst.iterations)
   const keys = await abortable(deriving, signal)
-  transport.socket.write(saslResponse(Buffer.from(scram.clientFinal(serverFirst, keys))))
+  transport.socket.write(
+    serialize.sendSCRAMClientFinalMessage(scram.clientFinal(serverFirst, keys)),
+  )
   scram.readServerFinal(await readSasl(attempt, AUTH.saslFinal))
   await expectOk(attempt)
 }
