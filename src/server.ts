@@ -12,7 +12,8 @@ import { Gate } from './listener/gate.ts'
 import { type ListenAddress, type Listeners, listen } from './listener/listen.ts'
 import { peerOf } from './listener/peer.ts'
 import { createLog, type Log } from './log.ts'
-import { keepRestartOnly } from './restart-only.ts'
+import { ConfigurationWatch } from './reload/configuration-watch.ts'
+import { keepRestartOnly } from './reload/restart-only.ts'
 import { serveConnection } from './session.ts'
 import type { Services } from './services.ts'
 import { loadSnapshot, type Snapshot } from './snapshot.ts'
@@ -78,9 +79,13 @@ export async function createServerFromFile(file: string, log?: Log): Promise<Ser
 }
 
 async function startServer(load: () => Settings, given: Log | undefined): Promise<Server> {
-  const settings = load()
-  const log = given ?? createLog({ format: settings.logFormat, level: settings.logMinMessages })
-  const server = new ProxyServer(load, settings, log, await loadSnapshot(settings, log))
+  const watch = new ConfigurationWatch()
+  const { log, snapshot } = await watch.load(async () => {
+    const settings = load()
+    const log = given ?? createLog({ format: settings.logFormat, level: settings.logMinMessages })
+    return { log, snapshot: await loadSnapshot(settings, log) }
+  })
+  const server = new ProxyServer(load, watch, log, snapshot)
   try {
     await server.start()
   } catch (error) {
@@ -98,6 +103,7 @@ const LOGIN_LEASE = 10_000
 
 class ProxyServer implements Server {
   readonly #load: () => Settings
+  readonly #watch: ConfigurationWatch
   readonly #settings: Settings
   readonly #log: Log
   readonly #snapshots: SnapshotHolder
@@ -110,8 +116,10 @@ class ProxyServer implements Server {
   #closed: Promise<void> | undefined
   #reloading: Promise<void> = Promise.resolve()
 
-  constructor(load: () => Settings, settings: Settings, log: Log, snapshot: Snapshot) {
+  constructor(load: () => Settings, watch: ConfigurationWatch, log: Log, snapshot: Snapshot) {
+    const { settings } = snapshot
     this.#load = load
+    this.#watch = watch
     this.#settings = settings
     this.#log = log
     this.#snapshots = new SnapshotHolder(snapshot)
@@ -150,6 +158,16 @@ class ProxyServer implements Server {
       log: this.#log,
       onConnection: (socket, local) => this.#accept(socket, local),
     })
+    this.#watchFiles()
+  }
+
+  #watchFiles(): void {
+    const { reloadOnChange } = this.#snapshots.current.settings
+    if (reloadOnChange && !this.#closing.signal.aborted) {
+      this.#watch.start(this, this.#log)
+    } else {
+      this.#watch.stop()
+    }
   }
 
   /** One after the other: the newest request decides what is in force at the end. */
@@ -161,8 +179,10 @@ class ProxyServer implements Server {
 
   async #reload(): Promise<void> {
     this.#log.log('received reload request, reloading configuration files')
-    const settings = keepRestartOnly(this.#load(), this.#settings, this.#log)
-    const snapshot = await loadSnapshot(settings, this.#log)
+    const snapshot = await this.#watch.load(async () => {
+      const settings = keepRestartOnly(this.#load(), this.#settings, this.#log)
+      return await loadSnapshot(settings, this.#log)
+    })
     const { memberships } = this.#snapshots.current
     if (memberships !== undefined) {
       snapshot.memberships?.inherit(memberships)
@@ -173,10 +193,12 @@ class ProxyServer implements Server {
       throw new ServerClosingError({ reason: 'shutdown' })
     }
     await this.#snapshots.replace(snapshot)
+    this.#watchFiles()
   }
 
   close({ timeout = this.#snapshots.current.settings.shutdownTimeout } = {}): Promise<void> {
     this.#closing.abort()
+    this.#watch.stop()
     const timer = setTimeout(() => this.#endSessions(), timeout)
     this.#closed ??= this.#close()
     return this.#closed.finally(() => clearTimeout(timer))

@@ -40,6 +40,8 @@ export interface AuthFile {
   readonly records: readonly AuthRecord[]
   /** All errors of all files, as PostgreSQL logs them. */
   readonly errors: readonly ConfigFileError[]
+  /** Files and directories that were looked at, also those that are not there. */
+  readonly files: readonly ByteString[]
 }
 
 /**
@@ -53,7 +55,7 @@ export interface AuthFile {
 export function readAuthFile(path: string, { maxTokens = MAX_AUTH_TOKENS } = {}): AuthFile {
   const reader = new AuthFileReader(maxTokens)
   reader.read(fromText(path), 0, { file: path })
-  return { records: reader.records, errors: reader.errors }
+  return { records: reader.records, errors: reader.errors, files: [...reader.files] }
 }
 
 interface Place {
@@ -73,6 +75,7 @@ const DIRECTIVES = new Set<string>(['include', 'include_if_exists', 'include_dir
 class AuthFileReader {
   readonly records: AuthRecord[] = []
   readonly errors: ConfigFileError[] = []
+  readonly files = new Set<ByteString>()
   readonly #maxTokens: number
   #tokens = 0
   readonly #words = new Map<ByteString, readonly AuthToken[]>()
@@ -107,6 +110,7 @@ class AuthFileReader {
     if (known !== undefined) {
       return known
     }
+    this.files.add(path)
     let open: OpenFile
     try {
       open = openFile(path)
@@ -292,6 +296,7 @@ class AuthFileReader {
   }
 
   #directory(directory: ByteString, place: Place): readonly ByteString[] | string {
+    this.files.add(directory)
     try {
       return configFilesIn(directory)
     } catch (error) {

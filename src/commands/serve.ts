@@ -4,8 +4,8 @@
  * @module
  */
 import { loadSettingsFile } from '../config/load-settings.ts'
-import { ConfigError } from '../errors.ts'
 import { createLog, type Log } from '../log.ts'
+import { logReload } from '../reload/log-reload.ts'
 import { createServerFromFile, type Server } from '../server.ts'
 
 /** Runs the proxy until a signal ends it. */
@@ -22,7 +22,7 @@ export async function serve({ config }: { readonly config: string }): Promise<vo
 
 async function untilStopped(server: Server, log: Log): Promise<void> {
   const onHangup = (): void => {
-    void reload(server, log)
+    void logReload(server, log)
   }
   process.on('SIGHUP', onHangup)
   await new Promise<void>((resolve) => {
@@ -38,22 +38,4 @@ async function untilStopped(server: Server, log: Log): Promise<void> {
     process.on('SIGINT', stop)
   })
   process.off('SIGHUP', onHangup)
-}
-
-async function reload(server: Server, log: Log): Promise<void> {
-  try {
-    await server.reload()
-    log.log('configuration was reloaded')
-  } catch (error) {
-    for (const problem of error instanceof ConfigError ? error.errors : [error]) {
-      logProblem(problem, log)
-    }
-    log.error('configuration was not reloaded')
-  }
-}
-
-function logProblem(problem: unknown, log: Log): void {
-  const message = problem instanceof Error ? problem.message : String(problem)
-  const { code, file, line } = (problem ?? {}) as { code?: string; file?: string; line?: number }
-  log.error(message, { code, file, line })
 }

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { ConfigError, ConfigFileError } from '../errors.ts'
+import { noteFile } from './files-read.ts'
 import { readSecretFile } from './secret-file.ts'
 import type { Settings } from './settings.ts'
 
@@ -48,7 +49,11 @@ export function readKeyMaterial(settings: Settings): {
       return ''
     }
   }
-  const open = (file: string): string => read(file, (name) => readFileSync(name, 'utf8'))
+  const open = (file: string): string =>
+    read(file, (name) => {
+      noteFile(name)
+      return readFileSync(name, 'utf8')
+    })
   const secret = (file: string): string => read(file, readSecretFile)
   const { upstream } = settings
   const material = {

@@ -8,6 +8,7 @@ import path from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import type { z } from 'zod'
 import { ConfigError, ConfigFileError } from '../errors.ts'
+import { noteFile } from './files-read.ts'
 import { nearestName } from './nearest-name.ts'
 import { type Settings, type SettingsInput, settingsSchema, toSettings } from './settings.ts'
 import { upstreamOAuthLine, upstreamOAuthNames } from './upstream-oauth.ts'
@@ -58,6 +59,7 @@ interface Origin {
  * @throws ConfigError where it cannot be read.
  */
 export function readSettings(file: string): string {
+  noteFile(path.resolve(file))
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {

@@ -10,7 +10,7 @@ import {
   staticMemberships,
   unknownMemberships,
 } from '../auth-file/role-memberships.ts'
-import { toText } from '../byte-string.ts'
+import { type ByteString, fromText, toText, toUtf8 } from '../byte-string.ts'
 import { ConfigError, ConfigFileError } from '../errors.ts'
 import { type CompiledHbaLines, compileHbaLines } from '../hba/compile-hba-lines.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
@@ -22,7 +22,9 @@ import { discoveryResponse } from '../protocol/oauth-discovery.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
 import type { LoadedValidator } from '../validator/loaded-validator.ts'
 import { checkValidatorOptions } from '../validator/validator-options.ts'
+import { noteFile } from './files-read.ts'
 import { loadValidators } from './load-validators.ts'
+import { noteValidatorFiles } from './note-validator-files.ts'
 import type { Settings } from './settings.ts'
 
 /** The settings that rules need. */
@@ -117,6 +119,7 @@ export async function inspectRules(
     memberships,
   })
   const ident = loadMaps(settings, { memberships })
+  noteFiles(settings, [...hba.files, ...ident.files])
   const loaded = await loadValidators(settings, hba.lines, { ...options, log })
   const checked = await checkOAuthRules(hba.lines, loaded.validators)
   const errors = [...hba.errors, ...ident.errors, ...loaded.errors, ...checked.errors]
@@ -143,6 +146,16 @@ function membershipsOf({ roleMemberships, upstream }: RulesSettings): RoleMember
   return upstream.membershipsUser === undefined ? undefined : unknownMemberships
 }
 
+// A name that is not UTF-8 is read, but not watched.
+function noteFiles(settings: RulesSettings, files: readonly ByteString[]): void {
+  noteValidatorFiles(settings)
+  for (const file of files.map(toUtf8)) {
+    if (file !== undefined) {
+      noteFile(file)
+    }
+  }
+}
+
 const DEFAULT_IDENT_FILE = 'pg_ident.conf'
 
 // A file that is named must be there; the default one may be missing.
@@ -152,7 +165,7 @@ function loadMaps(
 ): IdentFile {
   const file = path.resolve(baseDirectory, identFile ?? DEFAULT_IDENT_FILE)
   return identFile === undefined && !existsSync(file)
-    ? { lines: [], errors: [], mappings: [] }
+    ? { lines: [], errors: [], mappings: [], files: [fromText(file)] }
     : loadIdentFile(file, context)
 }
 

@@ -4,6 +4,8 @@
  * @module
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
+import path from 'node:path'
+import { noteFile } from './files-read.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
 
@@ -20,6 +22,7 @@ const MAX_SECRET_FILE_BYTES = 16 * 1024 * 1024
  * @throws Error in PostgreSQL's words where it is missing or open to others.
  */
 export function readSecretFile(file: string): string {
+  noteFile(path.resolve(file))
   // Non-blocking: opening a FIFO that nobody writes to would wait for ever.
   const descriptor = openSync(file, O_RDONLY | O_NONBLOCK)
   try {

@@ -47,6 +47,8 @@ const table = z.strictObject({
   unix_socket_directories: z.array(filePath).default([]),
   port: z.int().min(0).max(65535).default(6432),
   authentication_timeout: duration(SECONDS).prefault('1min'),
+  /** Reloads when a file of the configuration changes, as for SIGHUP. */
+  reload_on_change: z.boolean().default(false),
   shutdown_timeout: duration({ unit: 's', min: 0, max: 86_400 }).prefault('30s'),
   max_connections: count(262_143).default(1000),
   /** TLS handshakes that compute at the same time. */

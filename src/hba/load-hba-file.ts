@@ -4,6 +4,7 @@
  * @module
  */
 import { type AuthFile, type AuthRecord, readAuthFile } from '../auth-file/read-auth-file.ts'
+import type { ByteString } from '../byte-string.ts'
 import { ConfigFileError } from '../errors.ts'
 import { describeHbaLine, describeHbaError, type HbaFileRule } from './describe-hba-line.ts'
 import type { HbaLine, HbaLoadContext } from './hba-line.ts'
@@ -19,6 +20,8 @@ export interface HbaFile {
   readonly warnings: readonly ConfigFileError[]
   /** The rows of `pg_hba_file_rules`, errors included. */
   readonly rules: readonly HbaFileRule[]
+  /** Files and directories that were looked at. */
+  readonly files: readonly ByteString[]
 }
 
 /**
@@ -74,6 +77,7 @@ export function parseHbaRecords(path: string, file: AuthFile, context: HbaLoadCo
     lines,
     errors,
     warnings,
+    files: file.files,
     // Only somebody who looks at them needs them, and there may be many.
     get rules() {
       return rows.map(describeRow)

@@ -31,6 +31,8 @@ export interface IdentFile {
   readonly errors: readonly ConfigFileError[]
   /** The rows of `pg_ident_file_mappings`, errors included. */
   readonly mappings: readonly IdentFileMapping[]
+  /** Files and directories that were looked at. */
+  readonly files: readonly ByteString[]
 }
 
 export interface IdentLoadContext {
@@ -69,7 +71,7 @@ export function parseIdentRecords(file: AuthFile, context: IdentLoadContext = {}
       mappings.push(describeIdentError(record, error.message))
     }
   }
-  return { lines, errors, mappings }
+  return { lines, errors, mappings, files: file.files }
 }
 
 function parseIdentLine(

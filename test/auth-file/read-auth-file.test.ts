@@ -238,9 +238,9 @@ test('no bytes make it throw, and no words are longer than the file', async () =
     fc.property(bytes, (parts) => {
       const content = parts.join('')
       writeFileSync(main, Buffer.from(content, 'latin1'))
-      const { records, errors } = readAuthFile(main)
+      const { records, errors, files } = readAuthFile(main)
       expect(errors.every((error) => error instanceof ConfigFileError)).toBe(true)
-      const total = words({ records, errors }).join('').length
+      const total = words({ records, errors, files }).join('').length
       // Every @n of two bytes becomes two words of one byte and a separator.
       expect(total).toBeLessThanOrEqual(content.length * 4)
     }),

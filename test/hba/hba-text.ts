@@ -27,7 +27,7 @@ export function records(text: string): AuthFile {
   const found = text.split('\n').map((raw, at): AuthRecord => {
     return { file: 'pg_hba.conf', line: at + 1, raw: raw as ByteString, fields: fieldsOf(raw) }
   })
-  return { records: found.filter(({ fields }) => fields.length > 0), errors: [] }
+  return { records: found.filter(({ fields }) => fields.length > 0), errors: [], files: [] }
 }
 
 function fieldsOf(line: string): AuthToken[][] {

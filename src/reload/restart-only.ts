@@ -4,8 +4,8 @@
  * @module
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Settings } from './config/settings.ts'
-import type { Log } from './log.ts'
+import type { Settings } from '../config/settings.ts'
+import type { Log } from '../log.ts'
 
 /** What PostgreSQL calls the context `postmaster`. */
 const RESTART_ONLY = [
