@@ -98,9 +98,9 @@ export function upstreamOAuthLine(text: string, place: readonly PropertyKey[]): 
     if (header === undefined && table === tableOfKey && name === key) {
       return index + 1
     }
-    const begins =
-      header?.startsWith('upstream.oauth') ?? (table === 'upstream' && name === 'oauth')
-    tableLine ??= begins ? index + 1 : undefined
+    if (header === tableOfKey || (table === 'upstream' && name === 'oauth')) {
+      tableLine = index + 1
+    }
   }
   return tableLine
 }
