@@ -48,7 +48,10 @@ export interface TokenRefusal {
 /** Decides, and logs `connection authenticated` where the settings want it. */
 export function judgeToken(outcome: ValidationOutcome, tokenCase: TokenCase): TokenJudgement {
   if (outcome.kind === 'internal_error') {
-    return refused({ detail: outcome.logDetail, reason: `validator_${outcome.reason}` })
+    return refused({
+      detail: outcome.logDetail,
+      reason: outcome.code ?? `validator_${outcome.reason}`,
+    })
   }
   const { authnId } = outcome
   // Before any decision: set_authn_id() also for a token that is refused.

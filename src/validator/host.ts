@@ -16,6 +16,7 @@ import type { Turn } from './turns.ts'
 import {
   type InternalErrorOutcome,
   RemoteFault,
+  codeOfThrown,
   internalError,
   readValidationResult,
   type ValidationOutcome,
@@ -249,7 +250,11 @@ function thrown(
   const { error } = settled
   return error instanceof RemoteFault
     ? internalError(error.reason, scrubText(error.message, secrets))
-    : internalError('threw', scrubThrown(name, error, secrets))
+    : internalError(
+        'threw',
+        scrubThrown(name, error, secrets),
+        codeOfThrown(error, [...secrets.tokens]),
+      )
 }
 
 function scrubThrown(name: CallbackName, error: unknown, secrets: Secrets): string {

@@ -78,6 +78,8 @@ export interface DecidedOutcome {
 export interface InternalErrorOutcome {
   readonly kind: 'internal_error'
   readonly reason: ValidatorFault
+  /** The module's own word for it (`code` of what it threw), such as `provider_unavailable`. */
+  readonly code?: string | undefined
   /** For the log only; scrubbed. */
   readonly logDetail: string
 }
@@ -105,8 +107,25 @@ export function readValidationResult(
 }
 
 /** An internal error with its reason. */
-export function internalError(reason: ValidatorFault, logDetail: string): InternalErrorOutcome {
-  return { kind: 'internal_error', reason, logDetail }
+export function internalError(
+  reason: ValidatorFault,
+  logDetail: string,
+  code?: string,
+): InternalErrorOutcome {
+  return { kind: 'internal_error', reason, logDetail, ...(code === undefined ? {} : { code }) }
+}
+
+const CODE = /^[a-z][a-z0-9_]*$/
+
+/** The `code` of something that was thrown, where it is a word like those of results. Never throws. */
+export function codeOfThrown(thrown: unknown, tokens: readonly string[]): string | undefined {
+  try {
+    const code: unknown = (thrown as { readonly code?: unknown } | null)?.code
+    const isWord = typeof code === 'string' && code.length <= MAX_CODE_LENGTH && CODE.test(code)
+    return isWord && !tokens.some((token) => token.includes(code)) ? code : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function readMembers(result: object, token: string, secrets: Secrets): ValidationOutcome {

@@ -212,4 +212,22 @@ describe('the log of a refusal', () => {
     expect(line.detail).toContain('Bearer token is not in the correct format.')
     expect(proxy().logText()).not.toContain('secret,token')
   })
+
+  it.each([
+    ['token', 'provider_unavailable'],
+    ['token-plain', 'validator_threw'],
+  ])('has the word of a validator that cannot answer, if it is one: %s', async (token, reason) => {
+    const away = await startProxy({
+      hba: OAUTH_RULE,
+      oauth_validator_libraries: [fixtureValidator('throws-with-code')],
+    })
+    const client = await offeredClient(away)
+    client.send(firstMessage(oauthBearer(`Bearer ${token}`)))
+    expect((await client.readMessage()).raw).toEqual(ERROR_CHALLENGE)
+    client.send(saslResponse(kvsep))
+    expect(await client.readToEnd()).toEqual(REFUSAL)
+    const line = await away.logged(({ code }) => code === 'ERR_OAUTH_AUTHENTICATION')
+    expect(line.reason).toBe(reason)
+    await away[Symbol.asyncDispose]()
+  })
 })
