@@ -26,7 +26,7 @@ export interface TokenLeaseNeed {
 export interface TokenLease {
   readonly bearer: BearerCredential
   /** Call it when the login is over, however it ended: the client's token is forgotten. */
-  end(): Promise<void>
+  readonly end: () => Promise<void>
 }
 
 /** The client's token for as long as a login lasts. */
