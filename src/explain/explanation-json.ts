@@ -151,7 +151,7 @@ function answerJson(
       return {
         answer: 'internal_error',
         ...nothing,
-        code: outcome.reason,
+        code: outcome.code ?? outcome.reason,
         detail: outcome.logDetail,
       }
     case 'decided':

@@ -364,11 +364,14 @@ describe('there is no answer', () => {
       )
       expect(status).toBe(1)
       expect(json).toMatchObject({ verdict: 'undecided', undecided: 'validator_failed' })
-      expect(json.validator).toMatchObject({ answer: 'internal_error', code: 'threw' })
+      expect(json.validator).toMatchObject({
+        answer: 'internal_error',
+        code: 'provider_unavailable',
+      })
       expect(json.validator?.detail).toContain('provider_unavailable')
       expect(json.outcome).toMatchObject({
         code: 'ERR_OAUTH_AUTHENTICATION',
-        reason: 'validator_threw',
+        reason: 'provider_unavailable',
         client: { message: 'OAuth bearer authentication failed for user "alice"' },
       })
       expect(text).toContain('outcome: undecided: the validator could not answer')
