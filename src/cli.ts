@@ -7,6 +7,7 @@
 import { Command, CommanderError } from 'commander'
 import { addClientCommands } from './client/cli/client-commands.ts'
 import type { CheckOptions } from './commands/check.ts'
+import type { CheckValidatorOptions } from './commands/check-validator.ts'
 import type { ExplainOptions } from './commands/explain.ts'
 import { serve } from './commands/serve.ts'
 import { ConfigError } from './errors.ts'
@@ -60,6 +61,30 @@ async function main(argv: readonly string[]): Promise<void> {
     .action(async (options: { once?: boolean }) => {
       const { runDemo } = await import('./demo/demo.ts')
       process.exitCode = await runDemo({ once: options.once === true })
+    })
+  program
+    .command('new-validator')
+    .description('make a folder with a validator module, its test and a README')
+    .argument('<name>')
+    .option('--ts', 'in TypeScript')
+    .action(async (name: string, options: { ts?: boolean }) => {
+      const { newValidator } = await import('./commands/new-validator.ts')
+      process.exitCode = await newValidator(name, options)
+    })
+  program
+    .command('check-validator')
+    .description('ask one validator module about one token; exits 0, or 2 where refused, or 1')
+    .argument('<module>', 'a path such as ./acme.js, a bundled name, or a package')
+    .requiredOption('--token-file <file>', '- is standard input')
+    .requiredOption('--role <role>', 'the role that is asked for')
+    .option('-c, --config <file>', 'settings file with the tables of the module')
+    .option('--issuer <url>', 'as in the rule')
+    .option('--scope <list>', 'as in the rule')
+    .option('--option <name=value...>', 'as behind "validator." in the rule')
+    .option('--delegate', 'as with delegate_ident_mapping=1')
+    .action(async (module: string, options: CheckValidatorOptions) => {
+      const { checkValidator } = await import('./commands/check-validator.ts')
+      process.exitCode = await checkValidator(module, options)
     })
   addClientCommands(program)
   await program.parseAsync(argv)

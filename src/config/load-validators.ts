@@ -38,9 +38,7 @@ export async function loadValidators(
   const errors: ValidatorLoadError[] = []
   for (const name of new Set(settings.oauthValidatorLibraries)) {
     try {
-      const loaded = await loadOne(name, settings, {
-        settings: tableOf(name, settings.validators) ?? {},
-        baseDirectory: settings.baseDirectory,
+      const loaded = await loadConfiguredValidator(name, settings, {
         issuers: issuersOf(name, lines),
         checkOnly,
         log,
@@ -56,11 +54,23 @@ export async function loadValidators(
   return { validators, errors: [...errors, ...unusedTables(settings)] }
 }
 
-function loadOne(
+/**
+ * Loads one module with its tables, isolated or not as they say.
+ *
+ * @throws ValidatorLoadError for whatever is wrong with it.
+ */
+export async function loadConfiguredValidator(
   name: string,
   settings: ValidatorSettings,
-  options: LoadValidatorOptions,
+  { issuers, log, checkOnly = false }: Pick<LoadValidatorOptions, 'issuers' | 'log' | 'checkOnly'>,
 ): Promise<LoadedValidator> {
+  const options: LoadValidatorOptions = {
+    settings: tableOf(name, settings.validators) ?? {},
+    baseDirectory: settings.baseDirectory,
+    issuers,
+    log,
+    checkOnly,
+  }
   const host = tableOf(name, settings.validatorHosts) ?? {}
   const limits = limitsOf(host)
   if ((host.isolation ?? (isBundledValidator(name) ? 'none' : 'worker')) === 'none') {
