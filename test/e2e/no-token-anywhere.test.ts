@@ -5,13 +5,17 @@
 import path from 'node:path'
 import { inspect } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { settingsFromObject } from '../../src/config/load-settings.ts'
 import * as library from '../../src/index.ts'
+import { loadSnapshot } from '../../src/snapshot.ts'
+import { refusal, scriptedIssuer, tokenAnswer } from '../client/support/scripted-issuer.ts'
 import { startCli } from '../support/child-process.ts'
 import { withLibpq } from '../support/libpq.ts'
 import { firstMessage, fixtureValidator, offeredClient } from '../support/oauth-proxy.ts'
 import { startProxy } from '../support/proxy.ts'
 import { rawClient } from '../support/raw-client.ts'
 import { withWholePath } from '../support/whole-path.ts'
+import { message, scriptedServer } from '../upstream/support.ts'
 import {
   bytes,
   kvsep,
@@ -46,24 +50,31 @@ async function token(claims: Record<string, unknown> = {}): Promise<string> {
 
 /** Where parts of tokens stand in what was written, as text or as bytes in hexadecimal. */
 function leaks(): string[] {
-  const everything = written.join('\n')
-  const found: string[] = []
-  for (const whole of tokens) {
-    for (const part of whole
-      .split('.')
-      .flatMap((segment) => [segment.slice(24), segment.slice(-24)])) {
+  const parts = new Set<string>()
+  for (const segment of tokens.flatMap((token) => token.split('.'))) {
+    for (const part of [segment.slice(24), segment.slice(-24)]) {
       for (let at = 0; at + PART <= part.length; at += 1) {
-        const piece = part.slice(at, at + PART)
-        const hex = Buffer.from(piece).toString('hex')
-        const spaced = hex.replace(/(..)(?=.)/g, '$1 ')
-        const shown = [piece, hex, spaced].find((form) => everything.includes(form))
-        if (shown !== undefined) {
-          found.push(shown)
-        }
+        parts.add(part.slice(at, at + PART))
       }
     }
   }
-  return found
+  const hex = new Set([...parts].map((part) => Buffer.from(part).toString('hex')))
+  const everything = written.join('\n')
+  const bytesTogether = everything.replace(/(?<=\b[0-9a-f]{2}) (?=[0-9a-f]{2}\b)/g, '')
+  return [...found(everything, parts), ...found(bytesTogether, hex)]
+}
+
+/** Which of `parts`, all of one length, stand in the text. */
+function found(text: string, parts: ReadonlySet<string>): string[] {
+  const length = parts.values().next().value?.length ?? Infinity
+  const all: string[] = []
+  for (let at = 0; at + length <= text.length; at += 1) {
+    const piece = text.slice(at, at + length)
+    if (parts.has(piece)) {
+      all.push(piece)
+    }
+  }
+  return all
 }
 
 /** One login by raw bytes; keeps what the client was sent. */
@@ -188,6 +199,132 @@ describe('no part of a token', () => {
     expect(step.kind).toBe('accepted')
     collect(login, step, library)
     await login.close()
+    expect(leaks()).toEqual([])
+  })
+
+  it('is in the log, the errors or the objects of a proxy that shows the server behind one', async () => {
+    const { issuer, certificates, proxy } = whole()
+    const [ofProxy, forClient] = [await token({ exp: 1 }), await token()]
+    const authorizationServer = await scriptedIssuer(
+      {
+        '/token': ({ form }, count) =>
+          count > 1
+            ? refusal('invalid_grant', `${form['subject_token']} is not good`)
+            : tokenAnswer(form['subject_token'] === undefined ? ofProxy : forClient, {
+                issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+                expires_in: 300,
+              }),
+      },
+      { tls: certificates.server },
+    )
+    // Repeats what it was sent, as an error that would go to the client and into the log.
+    const echo = await scriptedServer(async (peer) => {
+      await peer.readStartup()
+      peer.write(message('R', 10, 'OAUTHBEARER\0', '\0'))
+      const said = (await peer.readMessage()).toString('latin1').replaceAll('\0', ' ')
+      peer.write(message('R', 11, '{ "status": "invalid_token" }'))
+      await peer.readMessage()
+      peer.write(message('E', `SFATAL\0C28000\0M${said}\0\0`))
+    })
+    const client = {
+      issuer: authorizationServer.issuer,
+      client_id: 'pgbearer',
+      client_secret: { env: 'PATH' },
+      ca: certificates.files.ca,
+    }
+    const sslrootcert = certificates.files.ca
+    for (const oauth of [
+      { token: 'forward' },
+      { token: 'exchange', source: client },
+      { token: 'provider', source: { environment: 'client-credentials', ...client } },
+    ] as const) {
+      for (const upstream of [
+        { host: 'localhost', port: proxy.port, sslmode: 'verify-full', sslrootcert } as const,
+        { host: '127.0.0.1', port: echo.port, sslmode: 'disable' } as const,
+      ]) {
+        const front = await startProxy({
+          hba: `hostssl all all 127.0.0.1/32 oauth issuer=${issuer.issuer} scope=db`,
+          oauth_validator_libraries: ['jwt'],
+          validators: {
+            jwt: {
+              audiences: [issuer.audience],
+              http: { ca: certificates.files.ca, egress: 'any' },
+            },
+          },
+          ssl: true,
+          ssl_cert_file: certificates.files.cert,
+          ssl_key_file: certificates.files.key,
+          upstream: { ...upstream, oauth },
+        })
+        for (let login = 0; login < 2; login += 1) {
+          const { connection, error } = await libpq().login({
+            conninfo: whole().conninfo('alice', { port: String(front.port) }),
+            token: await token(),
+          })
+          collect(error)
+          await connection?.close()
+        }
+        collect(front.logText(), front.server)
+        await front[Symbol.asyncDispose]()
+      }
+    }
+    await authorizationServer[Symbol.asyncDispose]()
+    await echo[Symbol.asyncDispose]()
+    collect(proxy.logText(), libpq().stderr())
+    expect(leaks()).toEqual([])
+    expect(written.join()).toContain('the server repeats the token in an error')
+  })
+
+  it('is in what inspection shows of a login that keeps one, nor of what hands it on', async () => {
+    const lines: string[] = []
+    const log = library.createLog({ level: 'debug', write: (line) => lines.push(line) })
+    const snapshot = await loadSnapshot(
+      settingsFromObject(
+        {
+          hba_file: 'pg_hba.conf',
+          oauth_validator_libraries: ['jwt'],
+          validators: {
+            jwt: {
+              audiences: [whole().issuer.audience],
+              http: { ca: whole().certificates.files.ca, egress: 'any' },
+            },
+          },
+          ssl: true,
+          ssl_cert_file: whole().certificates.files.cert,
+          ssl_key_file: whole().certificates.files.key,
+          upstream: { host: 'localhost', oauth: { token: 'forward' } },
+        },
+        whole().proxy.directory,
+      ),
+      log,
+    )
+    const user = library.fromText('alice')
+    const login = await snapshot.authenticator.begin(
+      {
+        id: '1',
+        user,
+        database: library.fromText('postgres'),
+        physicalReplication: false,
+        clientAddress: '127.0.0.1',
+        tls: true,
+      },
+      { signal: new AbortController().signal },
+    )
+    if (login.kind !== 'conversation') {
+      throw new Error('an oauth rule is decided here')
+    }
+    const secret = await token()
+    await login.conversation.start()
+    await login.conversation.push(firstMessage(oauthBearer(`Bearer ${secret}`)))
+    collect(login, login.conversation, snapshot)
+    const lease = snapshot.upstreamTokens?.lease({ role: user, clientToken: login.takeToken?.() })
+    collect(login, lease, JSON.stringify(lease))
+    const need = { user, signal: new AbortController().signal }
+    expect(await lease?.bearer.bearerToken(need)).toBe(secret)
+    collect(login, lease, snapshot, lines.join(''))
+    await lease?.end()
+    await login.close()
+    await snapshot.authenticator[Symbol.asyncDispose]()
     expect(leaks()).toEqual([])
   })
 
