@@ -5,19 +5,25 @@
  * @module
  */
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { readModuleVersion } from '../validator/module-version.ts'
 import { noteFile } from './files-read.ts'
 import type { Settings } from './settings.ts'
 
-/** Leaves a note of each. */
-export function noteValidatorFiles({
+/** Leaves a note of each, and of what they import by a relative path. */
+export async function noteValidatorFiles({
   oauthValidatorLibraries,
   baseDirectory,
-}: Pick<Settings, 'oauthValidatorLibraries' | 'baseDirectory'>): void {
+}: Pick<Settings, 'oauthValidatorLibraries' | 'baseDirectory'>): Promise<void> {
   for (const name of oauthValidatorLibraries) {
     const file = fileOf(name, baseDirectory)
-    if (file !== undefined) {
-      noteFile(file)
+    if (file === undefined) {
+      continue
+    }
+    noteFile(file)
+    const { files } = await readModuleVersion(pathToFileURL(file).href)
+    for (const url of files.keys()) {
+      noteFile(fileURLToPath(url))
     }
   }
 }

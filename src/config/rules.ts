@@ -119,7 +119,8 @@ export async function inspectRules(
     memberships,
   })
   const ident = loadMaps(settings, { memberships })
-  noteFiles(settings, [...hba.files, ...ident.files])
+  await noteValidatorFiles(settings)
+  noteFiles([...hba.files, ...ident.files])
   const loaded = await loadValidators(settings, hba.lines, { ...options, log })
   const checked = await checkOAuthRules(hba.lines, loaded.validators)
   const errors = [...hba.errors, ...ident.errors, ...loaded.errors, ...checked.errors]
@@ -147,8 +148,7 @@ function membershipsOf({ roleMemberships, upstream }: RulesSettings): RoleMember
 }
 
 // A name that is not UTF-8 is read, but not watched.
-function noteFiles(settings: RulesSettings, files: readonly ByteString[]): void {
-  noteValidatorFiles(settings)
+function noteFiles(files: readonly ByteString[]): void {
   for (const file of files.map(toUtf8)) {
     if (file !== undefined) {
       noteFile(file)

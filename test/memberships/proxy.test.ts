@@ -6,6 +6,7 @@ import { withPostgres } from '../support/postgres.ts'
 import { startProxy, type TestProxy, type TestProxyOptions } from '../support/proxy.ts'
 import { rawClient } from '../support/raw-client.ts'
 import { kvsep, oauthBearer, saslResponse, startupMessage } from '../support/wire-bytes.ts'
+import { scriptedServer } from '../upstream/support.ts'
 import { type Gateway, startGateway } from './support.ts'
 
 const postgres = withPostgres({ hba: 'host all all 127.0.0.1/32 scram-sha-256' })
@@ -220,6 +221,28 @@ describe('while nothing was ever read', () => {
     expect(line.detail).toContain('password authentication failed for user "reader"')
     expect(proxy.logText()).not.toContain('not-its-password')
   })
+})
+
+test('a server behind that is silent delays neither the end nor, for longer than its timeout, the start', async () => {
+  await using silent = await scriptedServer(async (peer) => peer.untilGone())
+  const proxy = await startProxy({
+    hba: 'host all +dev 127.0.0.1/32 trust',
+    upstream: {
+      host: '127.0.0.1',
+      port: silent.port,
+      sslmode: 'disable',
+      connect_timeout: '1s',
+      memberships_user: 'reader',
+    },
+  })
+  onTestFinished(() => proxy[Symbol.asyncDispose]())
+  expect(await verdict(proxy, 'ann')).toBe(UNKNOWN)
+  const asked = silent.accepted()
+  const reloading = proxy.server.reload()
+  await expect.poll(() => silent.accepted()).toBeGreaterThan(asked)
+  await proxy.server.close({ timeout: 0 })
+  await expect(reloading).rejects.toMatchObject({ code: 'ERR_SERVER_CLOSING' })
+  await silent.untilIdle()
 })
 
 describe('while the server behind is away', () => {

@@ -1,5 +1,6 @@
 /** A reload changes everything or nothing, and nobody who is in, or on the way in, notices. */
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { connect as connectTcp } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -210,6 +211,63 @@ describe('a reload', () => {
       'server.crt',
       'users.toml',
     ])
+  })
+})
+
+describe('a validator that changes', () => {
+  const module = (role: string): string => `export const apiVersion = 1
+export const validate = (_state, { role }) => ({ authorized: role === '${role}', authnId: role })
+`
+  const startWith = async (validator: string): Promise<FileProxy> => {
+    const proxy = await start()
+    const settings = version('old')['pgbearer.toml'] ?? ''
+    const libraries = /^oauth_validator_libraries.*\n.*\n/m
+    writeAll(proxy, {
+      'pgbearer.toml': settings.replace(libraries, 'oauth_validator_libraries = ["./acme.mjs"]\n'),
+      'pg_hba.conf': `host all all 127.0.0.1/32 oauth issuer=${ISSUER} scope=db`,
+      'acme.mjs': validator,
+    })
+    proxy.write('pgbearer.toml', `validator_hosts.acme.isolation = "none"\n${read(proxy)}`)
+    await proxy.hangup()
+    expect(proxy.lines.at(-1)?.msg).toBe('configuration was reloaded')
+    return proxy
+  }
+  const read = (proxy: FileProxy): string => readFileSync(proxy.path('pgbearer.toml'), 'utf8')
+  const getsIn = async (proxy: FileProxy): Promise<boolean> => {
+    const carol = await open(proxy, 'carol')
+    await carol.readMessage()
+    return await present(carol, 'token')
+  }
+
+  test('decides by its new text after the reload', async () => {
+    const proxy = await startWith(module('carol'))
+    expect(await getsIn(proxy)).toBe(true)
+    proxy.write('acme.mjs', module('nobody'))
+    await proxy.hangup()
+    expect(await getsIn(proxy)).toBe(false)
+  })
+
+  test.each([
+    ['a mistake in itself', { 'acme.mjs': 'export const apiVersion = 99\n' }],
+    ['no text at all', { 'acme.mjs': '' }],
+    ['a mistake in the rules', { 'acme.mjs': module('nobody'), 'pg_hba.conf': 'host all' }],
+    ['a mistake in the users', { 'acme.mjs': module('nobody'), 'users.toml': '[dora]\n' }],
+  ])('does not count with %s', async (_what, files) => {
+    const proxy = await startWith(module('carol'))
+    writeAll(proxy, files)
+    await proxy.hangup()
+    expect(proxy.lines.at(-1)?.msg).toBe('configuration was not reloaded')
+    expect(await getsIn(proxy)).toBe(true)
+  })
+
+  test('decides by its old text for who is on the way in', async () => {
+    const proxy = await startWith(module('carol'))
+    const carol = await open(proxy, 'carol')
+    await carol.readMessage()
+    proxy.write('acme.mjs', module('nobody'))
+    await proxy.hangup()
+    expect(await present(carol, 'token')).toBe(true)
+    expect(await getsIn(proxy)).toBe(false)
   })
 })
 

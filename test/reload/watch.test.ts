@@ -91,7 +91,8 @@ test('a change is seen in each file that a load looks at, whether or not it is t
     'upstream-ca.crt': cert,
     'users.toml': '[ann]\npassword = { file = "ann.password" }\n',
     'ann.password': 'secret\n',
-    'acme.js': readFileSync(fixtureValidator('accepts-anything'), 'utf8'),
+    'acme.js': "import './helper.js'\nexport { apiVersion, validate } from './helper.js'\n",
+    'helper.js': readFileSync(fixtureValidator('accepts-anything'), 'utf8'),
   }
   const options = {
     settings: `${WATCHED}\nssl = true\nssl_ca_file = "ca.crt"`,
