@@ -70,12 +70,32 @@ export function scrubFields(fields: unknown, secrets: Secrets): unknown {
   return copyField(fields, { secrets, left: MAX_FIELDS }, 0)
 }
 
-/** True where the text has a token, or a piece of one, that is long enough to be a secret. */
-export function containsToken(text: string, token: string): boolean {
-  if (token.length < MIN_TOKEN_PIECE) {
+/**
+ * True where an identity has a token in it, or a piece of one that is long enough to be a secret. A name that stands
+ * in the token in the clear, as a field between separators, is none: there are formats like that.
+ */
+export function containsToken(authnId: string, token: string): boolean {
+  if (token.length < MIN_TOKEN_PIECE || isFieldOf(authnId, token)) {
     return false
   }
-  return (text.match(LONG_RUN) ?? []).some((run) => sharesPiece(run, [token]))
+  return (authnId.match(LONG_RUN) ?? []).some((run) => sharesPiece(run, [token]))
+}
+
+// At most half: what is left is what makes the token one. A JWT has nothing in the clear.
+function isFieldOf(text: string, token: string): boolean {
+  if (text.length > token.length / 2 || token.search(JWT_PIECE) >= 0) {
+    return false
+  }
+  for (let at = token.indexOf(text); at >= 0; at = token.indexOf(text, at + 1)) {
+    if (isSeparator(token[at - 1]) && isSeparator(token[at + text.length])) {
+      return true
+    }
+  }
+  return false
+}
+
+function isSeparator(character: string | undefined): boolean {
+  return character === undefined || '._~-'.includes(character)
 }
 
 function percentEncoded(token: string): string {

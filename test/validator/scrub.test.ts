@@ -179,6 +179,28 @@ describe('an identity', () => {
     expect(containsToken(authnId, TOKEN)).toBe(has)
   })
 
+  test.each([
+    [
+      'ali.smith-at-example.com',
+      'acme1~ali.smith-at-example.com~1795000000~Qm7xT2vKpL9wRz4nYc8sHd3f',
+      false,
+    ],
+    [
+      'ali.smith-at-example.com',
+      'ali.smith-at-example.com_Qm7xT2vKpL9wRz4nYc8sHd3fGb6jMa1eUo5i',
+      false,
+    ],
+    [
+      'i.smith-at-example.com',
+      'acme1~ali.smith-at-example.com~1795000000~Qm7xT2vKpL9wRz4nYc8sHd3f',
+      true,
+    ],
+    ['Qm7xT2vKpL9wRz4nYc8sHd3fGb6jMa1eUo5i', 'ali~Qm7xT2vKpL9wRz4nYc8sHd3fGb6jMa1eUo5i', true],
+    ['ali~Qm7xT2vKpL9wRz4n', 'ali~Qm7xT2vKpL9wRz4nYc8sHd3fGb6jMa1eUo5i', true],
+  ])('%s may be a field of the token, but not a piece of one: %s', (authnId, token, has) => {
+    expect(containsToken(authnId, token)).toBe(has)
+  })
+
   test('may be equal to a token that is too short to be a secret', () => {
     expect(containsToken('ali', 'ali')).toBe(false)
   })
