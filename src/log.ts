@@ -61,7 +61,7 @@ export function createLog(options: LogOptions = {}): Log {
     },
     { write },
   )
-  return jsonLog(logger)
+  return jsonLog(logger, {})
 }
 
 /** A log that keeps nothing. */
@@ -81,15 +81,15 @@ function pinoStderr(): (line: string) => void {
   }
 }
 
-type JsonLogger = Record<LogLevel, (fields: LogFields, message: string) => void> & {
-  child(fields: LogFields): JsonLogger
-}
+type JsonLogger = Record<LogLevel, (fields: LogFields, message: string) => void>
 
-function jsonLog(logger: JsonLogger): Log {
+// A child of ours is only its fields: most connections log nothing, and a logger of pino's own costs each
+// of them as much as the rest of its bookkeeping.
+function jsonLog(logger: JsonLogger, bound: LogFields): Log {
   const at =
     (level: LogLevel) =>
     (message: string, fields: LogFields = {}): void => {
-      logger[level](fields, message)
+      logger[level]({ ...bound, ...fields }, message)
     }
   return {
     debug: at('debug'),
@@ -97,7 +97,7 @@ function jsonLog(logger: JsonLogger): Log {
     warning: at('warning'),
     error: at('error'),
     fatal: at('fatal'),
-    child: (fields) => jsonLog(logger.child(fields)),
+    child: (fields) => jsonLog(logger, { ...bound, ...fields }),
   }
 }
 

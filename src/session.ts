@@ -197,8 +197,6 @@ async function logInUpstream(
   const session = await authenticate(client, login)
   const { snapshot } = services
   logAuthorized(client, startup, services)
-  // As in PostgreSQL, what fails from here on fails behind an AuthenticationOk.
-  client.write(authenticationOk())
   const lease = snapshot.upstreamTokens?.lease({
     role: session.role,
     clientToken: login.takeToken?.(),
@@ -216,8 +214,12 @@ async function logInUpstream(
         },
       ),
     )
-    client.write(upstream.greeting)
+    client.write(Buffer.concat([authenticationOk(), upstream.greeting]))
     return { session, upstream }
+  } catch (error) {
+    // As in PostgreSQL, which sends AuthenticationOk with what follows it: what fails now fails behind it.
+    client.write(authenticationOk())
+    throw error
   } finally {
     await lease?.end()
   }

@@ -46,7 +46,7 @@ export class LoginReader {
    * @throws {UpstreamError} where the server closes, or sends what cannot be at this point.
    */
   async next(): Promise<RawMessage> {
-    const head = await this.#read(5)
+    const head = this.#transport.source.takeBuffered(5) ?? (await this.#read(5))
     const type = head.toString('latin1', 0, 1)
     const length = head.readUInt32BE(1)
     const longest = type === 'R' ? MAX_LIBPQ_AUTH_MESSAGE_LENGTH : MAX_MESSAGE_LENGTH
@@ -57,7 +57,8 @@ export class LoginReader {
     if (this.#total > MAX_LOGIN_BYTES) {
       throw loginError('protocol_violation', 'the server sent too much before it was ready')
     }
-    const body = length > 4 ? await this.#read(length - 4) : Buffer.alloc(0)
+    const rest = length - 4
+    const body = this.#transport.source.takeBuffered(rest) ?? (await this.#read(rest))
     const message = { type, body, bytes: Buffer.concat([head, body]) }
     if (type === 'N') {
       this.#notices.push(message.bytes)
