@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { setMaxListeners } from 'node:events'
 import type net from 'node:net'
 import { ClientConnection } from './client-connection.ts'
 import { loadSettingsFile, settingsFromObject } from './config/load-settings.ts'
@@ -137,6 +138,8 @@ class ProxyServer implements Server {
       closing: this.#closing.signal,
       ending: this.#ending.signal,
     }
+    // Every session listens: Node would warn of a leak at the eleventh.
+    setMaxListeners(0, this.#closing.signal, this.#ending.signal)
   }
 
   get addresses(): readonly ListenAddress[] {
