@@ -26,11 +26,11 @@ const options = readOptions(3)
 const SESSIONS = options.quick ? 200 : 2000
 /** Logged in and out before the count begins: code and tables that every process needs once. */
 const WARM_UP_SESSIONS = 100
-const OPENING_AT_ONCE = 16
+const AT_ONCE = 16
 const SETTLE_MS = 2000
-/** 1 MB to each session. */
-const BULK = query('bulk 1000')
-const BULK_BYTES = 1_000_000
+/** To each session: more than any buffer holds. */
+const BULK = query('bulk 250')
+const BULK_BYTES = 250_000
 
 const ANYBODY: Account = { user: 'bench', database: 'postgres', proof: { kind: 'any' } }
 
@@ -58,12 +58,12 @@ async function main(): Promise<void> {
       name: `${SESSIONS} ${tls ? 'TLS' : 'plain'} sessions`,
       contenders: kinds.map((kind) => contender(kind, tls)),
     }))
-    const results = await runRounds(cells, options.rounds)
+    const results = await runRounds(cells, options.rounds, { warmUp: false })
     console.log('\nMemory in RAM in KiB for each session, kernel buffers not counted')
     printTables(results, {
       columns: [
         { title: 'idle', figure: 'idle', digits: 1, quartiles: true },
-        { title: `after ${BULK_BYTES / 1e6} MB each`, figure: 'afterBulk', digits: 1 },
+        { title: `after ${BULK_BYTES / 1000} kB each`, figure: 'afterBulk', digits: 1 },
         { title: 'closed again', figure: 'closed', digits: 1 },
         { title: 'process alone, MiB', figure: 'base', digits: 1 },
       ],
@@ -148,9 +148,7 @@ async function measure(
   const sessions = await openMany(route, account, SESSIONS)
   await sleep(SETTLE_MS)
   const idle = perSession()
-  for (const socket of sessions) {
-    await readBulk(socket)
-  }
+  await atOnce(sessions, readBulk)
   await sleep(SETTLE_MS)
   const afterBulk = perSession()
   await Promise.all(sessions.map(closeSession))
@@ -160,15 +158,20 @@ async function measure(
 
 async function openMany(route: Route, account: Account, count: number): Promise<net.Socket[]> {
   const sessions: net.Socket[] = []
-  let left = count
-  const opener = async (): Promise<void> => {
-    while (left > 0) {
-      left -= 1
-      sessions.push(await openSession(route, account))
+  await atOnce(Array.from({ length: count }), async () => {
+    sessions.push(await openSession(route, account))
+  })
+  return sessions
+}
+
+async function atOnce<T>(things: readonly T[], work: (thing: T) => Promise<void>): Promise<void> {
+  const left = things.values()
+  const worker = async (): Promise<void> => {
+    for (const thing of left) {
+      await work(thing)
     }
   }
-  await Promise.all(Array.from({ length: OPENING_AT_ONCE }, opener))
-  return sessions
+  await Promise.all(Array.from({ length: AT_ONCE }, worker))
 }
 
 function readBulk(socket: net.Socket): Promise<void> {

@@ -22,17 +22,21 @@ export type Samples = readonly (Sample | undefined)[]
 export type Results = ReadonlyMap<string, ReadonlyMap<string, Samples>>
 
 /**
- * Runs all rounds, behind one that does not count: it compiles and lets buffers grow. A contender that
- * fails is told of, and has no figures in that round.
+ * Runs all rounds, behind one that does not count (`warmUp`): it compiles and lets buffers grow. A
+ * contender that fails is told of, and has no figures in that round.
  */
-export async function runRounds(cells: readonly Cell[], rounds: number): Promise<Results> {
+export async function runRounds(
+  cells: readonly Cell[],
+  rounds: number,
+  { warmUp = true }: { readonly warmUp?: boolean } = {},
+): Promise<Results> {
   const results = new Map(
     cells.map((cell) => [
       cell.name,
       new Map(cell.contenders.map(({ name }) => [name, [] as (Sample | undefined)[]])),
     ]),
   )
-  for (let round = 0; round <= rounds; round += 1) {
+  for (let round = warmUp ? 0 : 1; round <= rounds; round += 1) {
     const begun = performance.now()
     for (const cell of shuffled(cells)) {
       for (const contender of shuffled(cell.contenders)) {
