@@ -75,7 +75,8 @@ export function scrubFields(fields: unknown, secrets: Secrets): unknown {
  * in the token in the clear, as a field between separators, is none: there are formats like that.
  */
 export function containsToken(authnId: string, token: string): boolean {
-  if (token.length < MIN_TOKEN_PIECE || isFieldOf(authnId, token)) {
+  // An empty name would be found at every place of the token, without end.
+  if (authnId === '' || token.length < MIN_TOKEN_PIECE || isFieldOf(authnId, token)) {
     return false
   }
   return (authnId.match(LONG_RUN) ?? []).some((run) => sharesPiece(run, [token]))
@@ -83,6 +84,10 @@ export function containsToken(authnId: string, token: string): boolean {
 
 // At most half: what is left is what makes the token one. A JWT has nothing in the clear.
 function isFieldOf(text: string, token: string): boolean {
+  if (text.length < MIN_TOKEN_PIECE) {
+    // Too short to be a piece; and an empty text is found everywhere, for ever.
+    return false
+  }
   if (text.length > token.length / 2 || token.search(JWT_PIECE) >= 0) {
     return false
   }

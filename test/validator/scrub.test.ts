@@ -203,5 +203,16 @@ describe('an identity', () => {
 
   test('may be equal to a token that is too short to be a secret', () => {
     expect(containsToken('ali', 'ali')).toBe(false)
+    expect(containsToken('', OPAQUE)).toBe(false)
+    expect(containsToken('', TOKEN)).toBe(false)
   })
+})
+
+describe('an identity that is empty or short', () => {
+  it.each(['', 'a', 'ann'])(
+    'holds no piece of a token, and is told so at once: "%s"',
+    (authnId) => {
+      expect(containsToken(authnId, 'ann~2026~abcdefghijklmnopqrstuvwxyz')).toBe(false)
+    },
+  )
 })
