@@ -19,7 +19,7 @@ import {
   terminate,
 } from '../support/wire-bytes.ts'
 
-const CONNECTIONS = Number(process.env['PGBEARER_LIFE_CONNECTIONS'] ?? 2000)
+const CONNECTIONS = Number(process.env['PGBEARER_LIFE_CONNECTIONS'] ?? 600)
 const AT_ONCE = 50
 
 const postgres = withPostgres({ hba: 'host all all 127.0.0.1/32 trust' })

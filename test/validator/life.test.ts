@@ -5,7 +5,8 @@ import { Turns } from '../../src/validator/turns.ts'
 import { silentLog } from '../../src/log.ts'
 import { CONNECTION, INPUT, inline, settle } from './support.ts'
 
-const CONNECTIONS = 100_000
+/** `PGBEARER_LIFE_CONNECTIONS=100000` runs as many. */
+const CONNECTIONS = Number(process.env.PGBEARER_LIFE_CONNECTIONS ?? 10_000)
 const AT_ONCE = 500
 
 /** How a connection goes, decided by its number so that every run is the same. */
