@@ -6,8 +6,8 @@
  */
 import { Buffer } from 'node:buffer'
 import net from 'node:net'
-import type { ByteConsumer, ByteSource } from './byte-source.ts'
-import { PullBuffer } from './pull-buffer.ts'
+import type { ByteSource } from './byte-source.ts'
+import { PulledSource } from './pulled-source.ts'
 
 /** For logins, short answers and sessions that do nothing, which is most of them. */
 const SMALL_BUFFER_SIZE = 4 * 1024
@@ -31,11 +31,9 @@ export function connectOnread(target: net.TcpNetConnectOpts | net.IpcNetConnectO
   return { socket, source }
 }
 
-class OnreadSource implements ByteSource {
+class OnreadSource extends PulledSource {
   readonly reusesBuffer = true
-  readonly #pulled = new PullBuffer()
   #socket: net.Socket | undefined
-  #consumer: ByteConsumer | undefined
   #buffer: Buffer = Buffer.allocUnsafeSlow(SMALL_BUFFER_SIZE)
   #smallReads = 0
   readonly onread: net.OnReadOpts = {
@@ -50,52 +48,12 @@ class OnreadSource implements ByteSource {
 
   attach(socket: net.Socket): void {
     this.#socket = socket
-    socket.on('end', () => this.#pulled.end())
-    socket.on('close', () => this.#pulled.end())
-  }
-
-  get buffered(): number {
-    return this.#pulled.size
-  }
-
-  async readSome(): Promise<Buffer | undefined> {
-    await this.#pulled.until(1, this.#more)
-    return this.#pulled.size > 0 ? this.#pulled.takeAll() : undefined
-  }
-
-  async readExactly(size: number): Promise<Buffer | undefined> {
-    await this.#pulled.until(size, this.#more)
-    return this.takeBuffered(size)
-  }
-
-  takeBuffered(size: number): Buffer | undefined {
-    return this.#pulled.size >= size ? this.#pulled.take(size) : undefined
-  }
-
-  readAhead(): void {
-    if (this.#pulled.size === 0) {
-      this.#more()
-    }
-  }
-
-  unread(chunk: Buffer): void {
-    this.#pulled.unread(chunk)
-  }
-
-  flow(consumer: ByteConsumer): void {
-    this.#consumer = consumer
-    if (this.#pulled.size > 0 && !consumer(this.#pulled.takeAll())) {
-      return
-    }
-    this.resume()
+    socket.on('end', () => this.pulled.end())
+    socket.on('close', () => this.pulled.end())
   }
 
   resume(): void {
     this.#socket?.resume()
-  }
-
-  readonly #more = (): void => {
-    this.resume()
   }
 
   /** Chooses the buffer of the next read. What was read stays where it is. */
@@ -112,10 +70,10 @@ class OnreadSource implements ByteSource {
   }
 
   #onRead(chunk: Buffer): boolean {
-    if (this.#consumer !== undefined) {
-      return this.#consumer(chunk)
+    if (this.consumer !== undefined) {
+      return this.consumer(chunk)
     }
-    this.#pulled.push(Buffer.from(chunk))
+    this.pulled.push(Buffer.from(chunk))
     return false
   }
 }

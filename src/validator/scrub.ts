@@ -75,8 +75,7 @@ export function scrubFields(fields: unknown, secrets: Secrets): unknown {
  * in the token in the clear, as a field between separators, is none: there are formats like that.
  */
 export function containsToken(authnId: string, token: string): boolean {
-  // An empty name would be found at every place of the token, without end.
-  if (authnId === '' || token.length < MIN_TOKEN_PIECE || isFieldOf(authnId, token)) {
+  if (token.length < MIN_TOKEN_PIECE || isFieldOf(authnId, token)) {
     return false
   }
   return (authnId.match(LONG_RUN) ?? []).some((run) => sharesPiece(run, [token]))
