@@ -209,9 +209,9 @@ export class TokenProvider implements AsyncDisposable {
 
   async #space(signal: AbortSignal): Promise<void> {
     const earliest = (this.#lastEnded ?? -Infinity) + CALL_SPACING_MS
-    const wait = earliest - this.#clock.now()
-    if (wait > 0) {
-      await sleep(this.#clock, wait, signal)
+    // A timer may fire up to a millisecond early; the promise is "at least".
+    for (let wait = earliest - this.#clock.now(); wait > 0; wait = earliest - this.#clock.now()) {
+      await sleep(this.#clock, Math.ceil(wait), signal)
     }
   }
 
