@@ -41,6 +41,11 @@ export const introspectionSettings = z
   .refine((settings) => (settings.audiences === undefined) === settings.allow_missing_audience, {
     error: 'audiences is required (or allow_missing_audience, and then not)',
   })
+  .refine(
+    ({ client_auth, http }) =>
+      client_auth.method !== 'tls_client_auth' || http.client_cert !== undefined,
+    { error: 'client_auth.method = "tls_client_auth" needs http.client_cert and http.client_key' },
+  )
   .refine((settings) => !settings.allow_missing_audience || settings.allowed_clients, {
     error:
       'allow_missing_audience needs allowed_clients: otherwise every client of the provider gets in',

@@ -9,6 +9,7 @@ import {
 } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { TlsOptions } from 'node:tls'
 import { testCertificates } from './certificates.ts'
 import { type SigningKey, signingKey, signJws } from './signing-key.ts'
 
@@ -19,6 +20,8 @@ export interface AuthorizationServerOptions {
   readonly path?: string
   readonly plainHttp?: boolean
   readonly key?: SigningKey
+  /** PEM of an authority: only clients with a certificate of it are talked to (mutual TLS). */
+  readonly clientAuthority?: string
 }
 
 const METADATA_PATHS = /\/\.well-known\/(openid-configuration|oauth-authorization-server)/
@@ -66,7 +69,7 @@ export class AuthorizationServer implements AsyncDisposable {
     const server =
       options.plainHttp === true
         ? (createHttpServer() as unknown as ReturnType<typeof createServer>)
-        : createServer({ cert, key })
+        : createServer({ cert, key, ...demandCertificate(options.clientAuthority) })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     return new AuthorizationServer(server, options)
   }
@@ -146,6 +149,10 @@ export class AuthorizationServer implements AsyncDisposable {
       }
     })
   }
+}
+
+function demandCertificate(ca: string | undefined): TlsOptions {
+  return ca === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }
 }
 
 export function json(response: ServerResponse, value: unknown): void {

@@ -6,6 +6,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { createSecureContext } from 'node:tls'
 import { z } from 'zod'
 import { SettingsError } from '../settings/parse-settings.ts'
 import { duration, readText, text } from '../settings/values.ts'
@@ -44,7 +45,8 @@ export type HttpSettings = z.output<typeof httpSettings>
 
 /**
  * @param hosts - `host:port` that the settings name elsewhere, such as the issuer's
- * @throws {SettingsError} for a file that cannot be read or holds no certificate
+ * @throws {SettingsError} for a file that cannot be read, holds no certificate, or holds another key than
+ *   that of the certificate
  */
 export async function createHttpPolicy(
   settings: HttpSettings,
@@ -56,6 +58,9 @@ export async function createHttpPolicy(
   const ca = await read(settings.ca, 'ca')
   const cert = await read(settings.client_cert, 'client_cert')
   const key = await read(settings.client_key, 'client_key')
+  if (cert !== undefined && key !== undefined) {
+    checkPair(cert, key)
+  }
   const tokenFile = settings.bearer_token_file
   return {
     timeoutMs: settings.timeout,
@@ -84,6 +89,15 @@ export async function createHttpPolicy(
 
 function withPort(host: string): string {
   return /:\d+$/.test(host) ? host.toLowerCase() : `${host.toLowerCase()}:443`
+}
+
+/** A pair that does not fit fails each request, and looks like a provider that is down: say so at start. */
+function checkPair(cert: string, key: string): void {
+  try {
+    createSecureContext({ cert, key })
+  } catch {
+    throw new SettingsError('http.client_cert: does not belong to the key in http.client_key')
+  }
 }
 
 /** TLS ignores what it cannot read in a CA file, and then trusts nobody: say so at start. */

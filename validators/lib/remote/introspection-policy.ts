@@ -10,7 +10,7 @@ import type { IssuerMetadata } from '../http/issuer-metadata.ts'
 import { type HttpPolicy, vetUrl } from '../http/policy.ts'
 import { jsonBody } from '../http/request.ts'
 import type { IntrospectionSettings } from '../introspection-settings.ts'
-import { type JsonObject, member } from '../json.ts'
+import { isJsonObject, type JsonObject, member } from '../json.ts'
 import type { KeyRingLease } from '../keys/shared-key-rings.ts'
 import { Fault, Refusal } from '../refusal.ts'
 import { ask } from './ask.ts'
@@ -116,7 +116,14 @@ export class IntrospectionPolicy {
       return new URL(settings.endpoint)
     }
     const document = await metadata.document(signal)
-    return vetUrl(member(document, 'introspection_endpoint'), 'introspection_endpoint', http)
+    // RFC 8705 §5: where certificates are asked for at another address, that one has to be taken.
+    const aliases = member(document, 'mtls_endpoint_aliases')
+    const alias =
+      settings.client_auth.method === 'tls_client_auth' && isJsonObject(aliases)
+        ? member(aliases, 'introspection_endpoint')
+        : undefined
+    const written = alias ?? member(document, 'introspection_endpoint')
+    return vetUrl(written, 'introspection_endpoint', http)
   }
 
   /** RFC 7662 §2.2: everything but `active` is optional there, and not here. */
