@@ -22,7 +22,9 @@ import opaque from './opaque.ts'
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(compositeSettings, table)
   // The tables inside are read, and warned about, by their own validators.
-  warnOfRelaxations({ allow_identity_overlap: settings.allow_identity_overlap }, context.log)
+  const { allow_identity_overlap, allow_missing_client } = settings
+  warnOfRelaxations({ allow_identity_overlap, allow_missing_client }, context.log)
+  const agreement = { allowMissingClient: allow_missing_client }
   const branches = await Branches.start(settings, context, { jwt, introspection, opaque })
 
   return defineValidator<undefined, RuleOptions>({
@@ -32,7 +34,7 @@ const init: ValidatorInit = async (table, context) => {
     async validate(state, request) {
       try {
         const { issuer, modules } = branches.routeFor(request.token)
-        return await validateAll(modules, state, forIssuer(request, issuer))
+        return await validateAll(modules, state, forIssuer(request, issuer), agreement)
       } catch (error) {
         return refusalOf(error)
       }

@@ -1,4 +1,5 @@
 /** `composite`: many issuers, sealed from each other, and all-of. */
+import type { ValidatorResult } from 'pgbearer/validator'
 import { describe, expect, it } from 'vitest'
 import composite from '../../validators/composite.ts'
 import { AuthorizationServer, json } from './support/authorization-server.ts'
@@ -160,14 +161,35 @@ describe('settings', () => {
 describe('jwt and introspection together', () => {
   async function both(
     answer: (server: AuthorizationServer) => Record<string, unknown>,
+    more: Record<string, unknown> = {},
+    clients: Record<string, unknown> = {},
   ): Promise<[AuthorizationServer, Runner]> {
     const server = await AuthorizationServer.start()
     server.metadata = { ...server.metadata, introspection_endpoint: `${server.issuer}/introspect` }
     server.overrides.set('/introspect', (_request, response) => json(response, answer(server)))
     const runner = await start({
-      issuers: [{ issuer: server.issuer, jwt: jwt(), introspection: introspection() }],
+      issuers: [
+        { issuer: server.issuer, jwt: jwt(clients), introspection: introspection(clients) },
+      ],
+      ...more,
     })
     return [server, runner]
+  }
+  /** The answer to `token`, where introspection says `said` about it. */
+  async function judged(
+    said: Record<string, unknown>,
+    token: Record<string, unknown> = {},
+    more: Record<string, unknown> = {},
+    clients: Record<string, unknown> = {},
+  ): Promise<ValidatorResult> {
+    const [server, runner] = await both(
+      (server) => ({ active: true, ...server.claims(said) }),
+      more,
+      clients,
+    )
+    await using _ = server
+    await using __ = runner
+    return await runner.run(server.token(token))
   }
   it('accept what both accept, until the earlier end', async () => {
     const exp = Math.floor(Date.now() / 1_000) + 100
@@ -194,6 +216,45 @@ describe('jwt and introspection together', () => {
       authorized: false,
       code: 'identity_invalid',
     })
+  })
+  it('refuse a token that one of them knows as that of another client', async () => {
+    const refused = { authorized: false, code: 'client_not_allowed' }
+    expect(await judged({ client_id: 'other' })).toMatchObject(refused)
+    expect(await judged({ client_id: 'App' })).toMatchObject(refused)
+    const allowed = { allowed_clients: { claim: 'client_id', values: ['app', 'other'] } }
+    expect(await judged({ client_id: 'other' }, {}, {}, allowed)).toMatchObject(refused)
+    expect(await judged({ client_id: 'other', azp: 'app' })).toMatchObject(refused)
+    const result = await judged({ client_id: 'other' })
+    expect(result.authnId).toMatch(/^v1\./)
+    expect(result.errorDetail).not.toContain('other')
+  })
+  it('refuse a token whose client only one of them knows, unless that is allowed', async () => {
+    const refused = { authorized: false, code: 'client_not_allowed' }
+    expect(await judged({ client_id: undefined })).toMatchObject(refused)
+    expect(await judged({}, { client_id: undefined })).toMatchObject(refused)
+    expect(await judged({ client_id: 1 })).toMatchObject(refused)
+    const relaxed = { allow_missing_client: true }
+    expect(await judged({ client_id: undefined }, {}, relaxed)).toMatchObject({ authorized: true })
+    expect(await judged({ client_id: 'other' }, {}, relaxed)).toMatchObject(refused)
+  })
+  it('know a client by what its provider calls it, and accept where nobody names one', async () => {
+    const accepted = { authorized: true }
+    for (const name of ['azp', 'cid', 'appid']) {
+      expect(await judged({}, { client_id: undefined, [name]: 'app' })).toMatchObject(accepted)
+      const other = await judged({}, { client_id: undefined, [name]: 'other' })
+      expect(other).toMatchObject({ code: 'client_not_allowed' })
+    }
+    const nobody = { client_id: undefined }
+    expect(await judged(nobody, nobody)).toMatchObject(accepted)
+  })
+  it('refuse an answer about a token of another issuer', async () => {
+    expect(await judged({ iss: 'https://other.example' })).toMatchObject({ code: 'unknown_issuer' })
+  })
+  it('say that a member may leave the client out', async () => {
+    const [server, runner] = await both(() => ({ active: false }), { allow_missing_client: true })
+    await using _ = server
+    await using __ = runner
+    expect(runner.lines.join('\n')).toContain('relaxed by the setting allow_missing_client = true')
   })
   it('do not ask about a token whose signature is wrong', async () => {
     const [server, runner] = await both((server) => ({ active: true, ...server.claims() }))

@@ -133,7 +133,7 @@ describe('google', () => {
   }
 
   it('accepts a token for one of our clients, and does not send it in an address', async () => {
-    expect(await asked(good)).toEqual({
+    expect(await asked(good)).toMatchObject({
       authorized: true,
       authnId: good.sub,
       expiresAt: Number(exp),

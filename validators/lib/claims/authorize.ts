@@ -10,7 +10,7 @@ import type { JsonObject } from '../json.ts'
 import { Refusal } from '../refusal.ts'
 import { claimPath } from '../settings/values.ts'
 import { type ClaimRule, checkClaimRules } from './claim-rules.ts'
-import { type ClientPolicy, checkClient, refuseSenderConstrained } from './client.ts'
+import { type ClientPolicy, checkClient, clientOf, refuseSenderConstrained } from './client.ts'
 import { type IdentityPolicy, identityOf } from './identity.ts'
 import { type AudiencePolicy, checkAudience, checkTimes, type TimePolicy } from './registered.ts'
 import {
@@ -73,6 +73,12 @@ export function authorizationFor(
     : { ...policy, mode, claim: claim ?? policy.claim }
 }
 
+/** An answer, and what `composite` compares besides; the host reads no more than the contract names. */
+export interface Judgement extends ValidatorResult {
+  /** Whom the token was issued to, where it says so. */
+  readonly clientId?: string | undefined
+}
+
 /**
  * The answer for claims whose origin is proven.
  *
@@ -82,7 +88,7 @@ export function authorize(
   claims: JsonObject,
   request: ValidationRequest<RuleOptions>,
   policy: AuthorizePolicy,
-): ValidatorResult {
+): Judgement {
   const authorization = authorizationFor(request, policy.authorization)
   const authnId = identityOf(claims, policy.identity)
   try {
@@ -97,7 +103,7 @@ export function authorize(
     checkClaimRules(claims, policy.rules)
     checkRole(request.role, claims, scopes, authorization)
     policy.spent?.spend(claims, expiresAt + policy.times.toleranceSeconds)
-    return { authorized: true, authnId, expiresAt }
+    return { authorized: true, authnId, expiresAt, clientId: clientOf(claims, policy.client) }
   } catch (error) {
     return refusalOf(error, authnId)
   }

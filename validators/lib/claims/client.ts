@@ -12,6 +12,20 @@ export interface ClientPolicy {
   readonly values: ReadonlySet<string>
 }
 
+/** RFC 9068 and RFC 7662; OpenID Connect; Okta; Microsoft Entra, tokens of version 1. */
+const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
+
+/**
+ * The client that the token was issued to: what the claim of the policy says, else the first of the
+ * claims that providers use for it. Undefined where there is none, or none that is a text.
+ */
+export function clientOf(claims: JsonObject, policy: ClientPolicy | undefined): string | undefined {
+  const names = policy === undefined ? CLIENT_CLAIMS : [policy.claim]
+  const name = names.find((name) => member(claims, name) !== undefined)
+  const client = name === undefined ? undefined : member(claims, name)
+  return typeof client === 'string' ? client : undefined
+}
+
 /** @throws {Refusal} `client_not_allowed` */
 export function checkClient(claims: JsonObject, policy: ClientPolicy | undefined): void {
   if (policy === undefined) {

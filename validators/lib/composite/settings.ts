@@ -40,6 +40,8 @@ export const compositeSettings = z
     opaque: opaque.optional(),
     /** Issuers can name each other's users. */
     allow_identity_overlap: z.boolean().default(false),
+    /** Where two validators judge a token, one of them may not say which client it was issued to. */
+    allow_missing_client: z.boolean().default(false),
   })
   .superRefine((settings, context) => {
     for (const problem of ambiguities(settings.issuers)) {

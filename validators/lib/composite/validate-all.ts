@@ -10,26 +10,38 @@ import type {
   ValidatorResult,
   ValidatorState,
 } from 'pgbearer/validator'
-import { Fault } from '../refusal.ts'
+import { type Judgement, refusalOf } from '../claims/authorize.ts'
+import { Fault, Refusal } from '../refusal.ts'
 
-/** The answer of all; the first that refuses ends it. */
+/** How far answers about one token may differ. */
+export interface Agreement {
+  /** A member may leave out whom the token was issued to; otherwise all say it, or none does. */
+  readonly allowMissingClient: boolean
+}
+
+/**
+ * The answer of all; the first that refuses ends it. They have to speak of the same person and of the same
+ * client, and the earlier end counts. The issuer is the same: each was asked as the policy of one.
+ */
 export async function validateAll(
   modules: readonly AnyValidatorModule[],
   state: ValidatorState<undefined>,
   request: ValidationRequest<unknown>,
+  agreement: Agreement,
 ): Promise<ValidatorResult> {
-  let agreed: ValidatorResult | undefined
+  let agreed: Judgement | undefined
   for (const module of modules) {
-    const result = await module.validate(state, request)
+    const result: Judgement | false = await module.validate(state, request)
     if (result === false) {
       throw new Fault('internal', 'a member of all gave no answer')
     }
     if (!result.authorized) {
       return result
     }
-    agreed = agreed === undefined ? result : combine(agreed, result)
-    if (!agreed.authorized) {
-      return agreed
+    try {
+      agreed = agreed === undefined ? result : combine(agreed, result, agreement)
+    } catch (error) {
+      return refusalOf(error, agreed?.authnId ?? undefined)
     }
   }
   if (agreed === undefined) {
@@ -38,16 +50,35 @@ export async function validateAll(
   return agreed
 }
 
-/** The earlier end counts, and both have to speak of the same person. */
-function combine(first: ValidatorResult, second: ValidatorResult): ValidatorResult {
+/** @throws {Refusal} where the two contradict each other */
+function combine(first: Judgement, second: Judgement, agreement: Agreement): Judgement {
   if (first.authnId !== second.authnId) {
-    return {
-      authorized: false,
-      authnId: first.authnId,
-      code: 'identity_invalid',
-      errorDetail: 'The checks of the token name different people.',
-    }
+    throw new Refusal('identity_invalid', 'The checks of the token name different people.')
   }
+  refuseOtherClient(first.clientId, second.clientId, agreement)
   const ends = [first.expiresAt, second.expiresAt].filter((end) => end !== undefined)
-  return { ...first, expiresAt: ends.length === 0 ? undefined : Math.min(...ends) }
+  return {
+    ...first,
+    clientId: first.clientId ?? second.clientId,
+    expiresAt: ends.length === 0 ? undefined : Math.min(...ends),
+  }
+}
+
+function refuseOtherClient(
+  first: string | undefined,
+  second: string | undefined,
+  { allowMissingClient }: Agreement,
+): void {
+  if (first === second) {
+    return
+  }
+  if (first !== undefined && second !== undefined) {
+    throw new Refusal('client_not_allowed', 'The checks of the token name different clients.')
+  }
+  if (!allowMissingClient) {
+    throw new Refusal(
+      'client_not_allowed',
+      'Only one of the checks says which client the token was issued to.',
+    )
+  }
 }
