@@ -1,6 +1,7 @@
 /**
  * `introspection`: the provider is asked about each token (RFC 7662), so a revoked one is refused within
- * seconds. For opaque tokens, and for JWTs where revocation matters more than the provider's peace.
+ * seconds. For opaque tokens, and for JWTs where revocation matters more than the provider's peace. With
+ * `mode = "tokenreview"` it is the API server of a Kubernetes cluster that is asked.
  *
  * Identity: the member `sub` of the answer, as it stands, unless `[validators.introspection.identity]`
  * says otherwise. Delegation: as with `jwt`. A revoked token works for `cache.positive` (10 s); while the
@@ -16,14 +17,16 @@ import {
   type RuleOptions,
   ruleOptions,
 } from './lib/claims/authorize.ts'
-import { introspectionSettings } from './lib/introspection-settings.ts'
+import { checkRules } from './lib/claims/check-rules.ts'
+import { expandMode, introspectionSettings } from './lib/introspection-settings.ts'
 import { IntrospectionPolicies } from './lib/remote/introspection-policies.ts'
 import { parseSettings } from './lib/settings/parse-settings.ts'
 import { warnOfRelaxations } from './lib/settings/relaxations.ts'
 
 const init: ValidatorInit = async (table, context) => {
-  const settings = parseSettings(introspectionSettings, table)
+  const settings = parseSettings(introspectionSettings, expandMode(table))
   warnOfRelaxations(settings, context.log)
+  checkRules(context, settings)
   const policies = await IntrospectionPolicies.create(settings, context)
 
   return defineValidator<undefined, RuleOptions>({

@@ -6,7 +6,8 @@
  */
 import { isJsonObject, type JsonObject, member } from '../json.ts'
 import { Fault, Refusal } from '../refusal.ts'
-import { askForJson, numericId, type OpaqueProvider, type ProviderConnection } from './provider.ts'
+import { askForJson, type ProviderConnection } from '../remote/ask.ts'
+import { numericId, type OpaqueProvider } from './provider.ts'
 
 export interface GithubApplication {
   readonly clientId: string
@@ -36,7 +37,7 @@ export function github(
           signal,
         },
         connection,
-        [404, 422],
+        { inactive: [404, 422] },
       )
       return claims(answer, clientId)
     },

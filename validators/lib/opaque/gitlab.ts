@@ -6,7 +6,8 @@
 import { CLOCK } from '../clock.ts'
 import { isJsonObject, type JsonObject, member } from '../json.ts'
 import { Refusal } from '../refusal.ts'
-import { askForJson, numericId, type OpaqueProvider, type ProviderConnection } from './provider.ts'
+import { askForJson, type ProviderConnection } from '../remote/ask.ts'
+import { numericId, type OpaqueProvider } from './provider.ts'
 
 /** @param base - `https://gitlab.com`, or the address of an instance */
 export function gitlab(
@@ -18,7 +19,9 @@ export function gitlab(
   return {
     async lookUp(token, signal) {
       const headers = { authorization: `Bearer ${token}` }
-      const answer = await askForJson({ url, headers, signal }, connection, [400, 401])
+      const answer = await askForJson({ url, headers, signal }, connection, {
+        inactive: [400, 401],
+      })
       return claims(answer, applications)
     },
   }

@@ -6,7 +6,8 @@
  */
 import { type JsonObject, type JsonValue, member } from '../json.ts'
 import { Fault, Refusal } from '../refusal.ts'
-import { askForJson, type OpaqueProvider, type ProviderConnection } from './provider.ts'
+import { askForJson, type ProviderConnection } from '../remote/ask.ts'
+import type { OpaqueProvider } from './provider.ts'
 
 /** @param url - `https://oauth2.googleapis.com/tokeninfo` */
 export function google(
@@ -26,7 +27,7 @@ export function google(
           signal,
         },
         connection,
-        [400],
+        { inactive: [400] },
       )
       return claims(answer, clientIds)
     },

@@ -3,12 +3,8 @@
  *
  * @module
  */
-import type { HttpPolicy } from '../http/policy.ts'
-import { jsonBody, type ProviderRequest } from '../http/request.ts'
 import type { JsonObject } from '../json.ts'
 import { Fault } from '../refusal.ts'
-import { ask } from '../remote/ask.ts'
-import type { Gate } from '../remote/gate.ts'
 
 /** Looks a token up, and proves that it was given to us and to nobody else. */
 export interface OpaqueProvider {
@@ -18,22 +14,6 @@ export interface OpaqueProvider {
    * @throws {Refusal} `token_inactive`, or `wrong_audience` for a token of another application
    */
   lookUp(token: string, signal: AbortSignal): Promise<JsonObject>
-}
-
-/** How providers are talked to. */
-export interface ProviderConnection {
-  readonly http: HttpPolicy
-  readonly gate: Gate
-}
-
-/** One question, whose answer is a JSON object; a status in `inactive` means that the token is bad. */
-export async function askForJson(
-  request: Omit<ProviderRequest, 'maxBytes'>,
-  { http, gate }: ProviderConnection,
-  inactive: readonly number[],
-): Promise<JsonObject> {
-  const full = { ...request, maxBytes: http.maxAnswerBytes }
-  return jsonBody(await ask(full, http, gate, inactive), request.url)
 }
 
 /** A number that names somebody, as text: names can be given up and taken by others, numbers cannot. */

@@ -4,24 +4,43 @@
  * @module
  */
 import type { HttpPolicy } from '../http/policy.ts'
-import { type ProviderRequest, type ProviderResponse, send, where } from '../http/request.ts'
+import {
+  jsonBody,
+  type ProviderRequest,
+  type ProviderResponse,
+  send,
+  where,
+} from '../http/request.ts'
+import type { JsonObject } from '../json.ts'
 import { Fault, Refusal } from '../refusal.ts'
 import type { Gate } from './gate.ts'
 
 const MAX_PAUSE_MS = 60_000
 
+/** How a provider is talked to. */
+export interface ProviderConnection {
+  readonly http: HttpPolicy
+  readonly gate: Gate
+}
+
+/** What the statuses of an endpoint mean, where that is not the same everywhere. */
+export interface StatusMeaning {
+  /** There is an answer to read. Default 200. */
+  readonly answer?: readonly number[]
+  /** The token is bad. */
+  readonly inactive: readonly number[]
+}
+
 /**
  * Asks, and once more if no connection came about; an answer is never asked for twice.
  *
- * @returns an answer with status 200
  * @throws {Refusal} `token_inactive` for a status that says the token is bad
  * @throws {Fault} `provider_auth_failed` where we are not let in, `provider_unavailable` and the like
  */
 export async function ask(
   request: ProviderRequest,
-  http: HttpPolicy,
-  gate: Gate,
-  inactive: readonly number[],
+  { http, gate }: ProviderConnection,
+  { answer = [200], inactive }: StatusMeaning,
 ): Promise<ProviderResponse> {
   const response = await send(request, http).catch((error: unknown) => {
     if (isConnectFailure(error)) {
@@ -30,7 +49,7 @@ export async function ask(
     throw error
   })
   const { status } = response
-  if (status === 200) {
+  if (answer.includes(status)) {
     return response
   }
   if (inactive.includes(status)) {
@@ -44,6 +63,16 @@ export async function ask(
   }
   const code = status === 429 || status >= 500 ? 'provider_unavailable' : 'provider_bad_response'
   throw new Fault(code, `${where(request.url)} answered with status ${status}`)
+}
+
+/** One question whose answer is a JSON object; see {@link ask}. */
+export async function askForJson(
+  request: Omit<ProviderRequest, 'maxBytes'>,
+  connection: ProviderConnection,
+  meaning: StatusMeaning,
+): Promise<JsonObject> {
+  const full = { ...request, maxBytes: connection.http.maxAnswerBytes }
+  return jsonBody(await ask(full, connection, meaning), request.url)
 }
 
 function isConnectFailure(error: unknown): boolean {

@@ -7,6 +7,7 @@ import { createPrivateKey, randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { z } from 'zod'
 import { CLOCK } from '../clock.ts'
+import { Fault } from '../refusal.ts'
 import { SettingsError } from '../settings/parse-settings.ts'
 import { readSecret, secret, text } from '../settings/values.ts'
 
@@ -28,7 +29,8 @@ export const clientAuthentication = z.discriminatedUnion('method', [
   }),
   /** The certificate is `http.client_cert`. */
   z.strictObject({ method: z.literal('tls_client_auth'), client_id: text }),
-  z.strictObject({ method: z.literal('bearer'), client_id: text, token: secret }),
+  /** `client_id` is for whom signed answers (RFC 9701) are. The file is read again for each question. */
+  z.strictObject({ method: z.literal('bearer'), client_id: text.optional(), token: secret }),
 ])
 
 export type ClientAuthentication = z.output<typeof clientAuthentication>
@@ -50,26 +52,31 @@ export async function createCredentials(
   issuer: string,
   baseDirectory: string,
 ): Promise<() => Promise<Credentials>> {
-  const { client_id: id } = settings
   const read = (place: z.output<typeof secret>, name: string): Promise<string> =>
     readSecret(place, `client_auth.${name}`, baseDirectory)
   switch (settings.method) {
     case 'client_secret_basic': {
       const password = await read(settings.client_secret, 'client_secret')
-      const pair = `${formEncode(id)}:${formEncode(password)}`
+      const pair = `${formEncode(settings.client_id)}:${formEncode(password)}`
       const authorization = `Basic ${Buffer.from(pair).toString('base64')}`
       return fixed({ headers: { authorization }, parameters: {} })
     }
     case 'client_secret_post': {
       const password = await read(settings.client_secret, 'client_secret')
-      return fixed({ headers: {}, parameters: { client_id: id, client_secret: password } })
+      return fixed({
+        headers: {},
+        parameters: { client_id: settings.client_id, client_secret: password },
+      })
     }
     case 'bearer': {
-      const token = await read(settings.token, 'token')
-      return fixed({ headers: { authorization: `Bearer ${token}` }, parameters: {} })
+      const { token } = settings
+      if ((await read(token, 'token')) === '') {
+        throw new SettingsError('client_auth.token: is empty')
+      }
+      return bearer(() => read(token, 'token'))
     }
     case 'tls_client_auth':
-      return fixed({ headers: {}, parameters: { client_id: id } })
+      return fixed({ headers: {}, parameters: { client_id: settings.client_id } })
     case 'private_key_jwt':
       return assertions(settings, await read(settings.private_key, 'private_key'), issuer)
   }
@@ -77,6 +84,18 @@ export async function createCredentials(
 
 function fixed(credentials: Credentials): () => Promise<Credentials> {
   return () => Promise.resolve(credentials)
+}
+
+/** Kubernetes puts a new token into the file every hour. */
+function bearer(read: () => Promise<string>): () => Promise<Credentials> {
+  return async () => {
+    const token = await read().catch((error: unknown) => {
+      const why =
+        error instanceof SettingsError ? error.message : 'client_auth.token: cannot be read'
+      throw new Fault('provider_auth_failed', why)
+    })
+    return { headers: { authorization: `Bearer ${token}` }, parameters: {} }
+  }
 }
 
 function assertions(

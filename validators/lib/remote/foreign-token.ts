@@ -34,12 +34,13 @@ export const FOREIGN_TOKEN_LIMITS: TokenLimits = {
  * A JWT must name this issuer; anything else must look like the provider's tokens.
  *
  * @param issuer - undefined where the provider gives out no JWTs at all
+ * @param opaque - undefined where it gives out nothing else
  * @throws {Refusal} `unknown_issuer`, `malformed` or `limit_exceeded`
  */
 export function refuseForeignToken(
   token: string,
   issuer: string | undefined,
-  opaque: OpaqueTokens,
+  opaque: OpaqueTokens | undefined,
 ): void {
   if (isJwt(token, FOREIGN_TOKEN_LIMITS)) {
     if (issuer === undefined) {
@@ -47,6 +48,9 @@ export function refuseForeignToken(
     }
     checkIssuer(unverifiedClaims(token, FOREIGN_TOKEN_LIMITS), issuer)
     return
+  }
+  if (opaque === undefined) {
+    throw new Refusal('malformed', 'The token is no JWT, and the provider gives out nothing else.')
   }
   if (token.length > opaque.max_length) {
     throw new Refusal('limit_exceeded', 'The token is too long.')

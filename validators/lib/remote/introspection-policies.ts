@@ -7,13 +7,18 @@ import { setMaxListeners } from 'node:events'
 import type { ValidatorContext } from 'pgbearer/validator'
 import { IssuerMetadata } from '../http/issuer-metadata.ts'
 import { hostAndPort, type HttpPolicy } from '../http/policy.ts'
+import { createHttpPolicy } from '../http/settings.ts'
 import type { IntrospectionSettings } from '../introspection-settings.ts'
 import { type RuleIssuer, ruleIssuer } from '../issuer.ts'
 import { configuredUrl, discoverySettings, leaseIssuerKeys } from '../keys/issuer-keys.ts'
 import type { KeyRingLease } from '../keys/shared-key-rings.ts'
 import { Fault } from '../refusal.ts'
-import { createCredentials } from './client-authentication.ts'
+import { createCredentials, type Credentials } from './client-authentication.ts'
+import { Gate } from './gate.ts'
+import { IntrospectionEndpoint } from './introspection-endpoint.ts'
 import { IntrospectionPolicy } from './introspection-policy.ts'
+import { gateOptions } from './settings.ts'
+import { IN_CLUSTER_ENDPOINT, TokenReview } from './token-review.ts'
 
 export class IntrospectionPolicies implements AsyncDisposable {
   readonly #settings: IntrospectionSettings
@@ -67,17 +72,51 @@ export class IntrospectionPolicies implements AsyncDisposable {
         `the rule's issuer is "${rule.issuer}", the module's setting is "${settings.issuer}"`,
       )
     }
-    const { url, http } = await discoverySettings(settings, rule, baseDirectory)
-    const metadata = new IssuerMetadata(rule.issuer, url, http)
-    const lease = settings.signed === 'off' ? undefined : await this.#leaseKeys(rule)
+    const credentials = await createCredentials(settings.client_auth, rule.issuer, baseDirectory)
+    const gate = new Gate(gateOptions(settings))
+    const inquiry =
+      settings.mode === 'tokenreview'
+        ? await this.#tokenReview(gate, credentials)
+        : await this.#endpoint(rule, gate, credentials)
+    const { issuer } = rule
     return new IntrospectionPolicy({
       settings,
-      issuer: rule.issuer,
-      http: withEndpoint(http, settings),
-      metadata,
-      keys: lease,
-      credentials: await createCredentials(settings.client_auth, rule.issuer, baseDirectory),
+      issuer,
+      inquiry,
+      gate,
       signal: this.#closing.signal,
+    })
+  }
+
+  async #endpoint(
+    rule: RuleIssuer,
+    gate: Gate,
+    credentials: () => Promise<Credentials>,
+  ): Promise<IntrospectionEndpoint> {
+    const settings = this.#settings
+    const { url, http } = await discoverySettings(settings, rule, this.#context.baseDirectory)
+    const lease = settings.signed === 'off' ? undefined : await this.#leaseKeys(rule)
+    return new IntrospectionEndpoint({
+      settings,
+      issuer: rule.issuer,
+      connection: { http: withEndpoints(http, settings), gate },
+      metadata: new IssuerMetadata(rule.issuer, url, http),
+      keys: lease?.ring,
+      credentials,
+    })
+  }
+
+  async #tokenReview(gate: Gate, credentials: () => Promise<Credentials>): Promise<TokenReview> {
+    const settings = this.#settings
+    const url = configuredUrl(settings.endpoint ?? IN_CLUSTER_ENDPOINT, 'endpoint', settings)
+    const { baseDirectory } = this.#context
+    const http = await createHttpPolicy(settings.http, [hostAndPort(url)], baseDirectory)
+    return new TokenReview({
+      url,
+      audiences: settings.audiences ?? [],
+      match: settings.audience_match,
+      connection: { http, gate },
+      credentials,
     })
   }
 
@@ -92,10 +131,12 @@ export class IntrospectionPolicies implements AsyncDisposable {
   }
 }
 
-function withEndpoint(http: HttpPolicy, settings: IntrospectionSettings): HttpPolicy {
-  if (settings.endpoint === undefined) {
-    return http
-  }
-  const url = configuredUrl(settings.endpoint, 'endpoint', settings)
-  return { ...http, allowedHosts: new Set([...http.allowedHosts, hostAndPort(url)]) }
+/** What the settings name themselves is allowed. */
+function withEndpoints(http: HttpPolicy, settings: IntrospectionSettings): HttpPolicy {
+  const { endpoint, userinfo } = settings
+  const named = [
+    ...(endpoint === undefined ? [] : [configuredUrl(endpoint, 'endpoint', settings)]),
+    ...(URL.canParse(userinfo) ? [configuredUrl(userinfo, 'userinfo', settings)] : []),
+  ]
+  return { ...http, allowedHosts: new Set([...http.allowedHosts, ...named.map(hostAndPort)]) }
 }

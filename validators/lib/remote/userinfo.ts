@@ -1,0 +1,33 @@
+/**
+ * A userinfo endpoint (OpenID Connect Core §5.3): it knows more about the owner of a token, and nothing
+ * about whom the token was made for. What it says is only ever added to what somebody else has proven.
+ *
+ * @module
+ */
+import { type JsonObject, member } from '../json.ts'
+import { Refusal } from '../refusal.ts'
+import { askForJson, type ProviderConnection } from './ask.ts'
+
+/** @throws {Refusal} `token_inactive` where the token is not good there */
+export function askUserinfo(
+  token: string,
+  { url, signal }: { readonly url: URL; readonly signal: AbortSignal },
+  connection: ProviderConnection,
+): Promise<JsonObject> {
+  const headers = { authorization: `Bearer ${token}` }
+  return askForJson({ url, headers, signal }, connection, { inactive: [400, 401, 403] })
+}
+
+/**
+ * Both answers as one; where both say something, the proven one counts.
+ *
+ * @throws {Refusal} `identity_invalid` where they do not name the same person (§5.3.2: a mix-up of tokens
+ *   shows here)
+ */
+export function addAttributes(proven: JsonObject, attributes: JsonObject): JsonObject {
+  const owner = member(proven, 'sub')
+  if (typeof owner !== 'string' || owner !== member(attributes, 'sub')) {
+    throw new Refusal('identity_invalid', 'Userinfo and introspection name different people.')
+  }
+  return { ...attributes, ...proven }
+}
