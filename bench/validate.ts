@@ -123,7 +123,7 @@ async function start(jwk: JWK, entries: number): Promise<AnyValidatorModule> {
   const silent = { debug() {}, log() {}, warning() {} }
   return jwt(
     { audiences: [AUDIENCE], jwks: { keys: [jwk] }, token_cache: { entries } },
-    { name: 'jwt', log: silent, baseDirectory: '.', issuers: [ISSUER] },
+    { name: 'jwt', log: silent, baseDirectory: '.', issuers: [ISSUER], rules: [] },
   )
 }
 

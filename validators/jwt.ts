@@ -14,6 +14,7 @@
 import { API_VERSION, defineValidator, type ValidatorInit } from 'pgbearer/validator'
 import { authorizationFor, authorize, refusalOf, ruleOptions } from './lib/claims/authorize.ts'
 import type { RuleOptions } from './lib/claims/authorize.ts'
+import { checkRules } from './lib/claims/check-rules.ts'
 import {
   checkAudience,
   checkIssuer,
@@ -36,6 +37,7 @@ import { isSignatureValid } from './lib/token/verify-signature.ts'
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(jwtSettings, expandPreset(table))
   warnOfRelaxations(settings, context.log)
+  checkRules(context, settings)
   const policies = await IssuerPolicies.create(settings, context)
 
   return defineValidator<undefined, RuleOptions>({

@@ -19,6 +19,7 @@ import {
   type RuleOptions,
   ruleOptions,
 } from './lib/claims/authorize.ts'
+import { checkRules } from './lib/claims/check-rules.ts'
 import { authorizePolicy } from './lib/claims/settings.ts'
 import { CLOCK } from './lib/clock.ts'
 import type { JsonObject } from './lib/json.ts'
@@ -48,6 +49,7 @@ function createPolicy(settings: OpaqueSettings, issuer: string): IssuerPolicy {
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(opaqueSettings, table)
   warnOfRelaxations(settings, context.log)
+  checkRules(context, settings)
   const ours =
     settings.opaque_tokens ?? opaqueTokens.parse({ prefixes: TOKEN_PREFIXES[settings.provider] })
   const gate = new Gate(gateOptions(settings))

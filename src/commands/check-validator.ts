@@ -9,6 +9,7 @@ import { loadConfiguredValidator, type ValidatorSettings } from '../config/load-
 import { ValidatorLoadError } from '../errors.ts'
 import { readToken, TokenFileError } from '../explain/token-source.ts'
 import { createLog, type Log } from '../log.ts'
+import type { ValidatorRule } from '../validator/contract.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
 import {
   runValidatorOnce,
@@ -17,6 +18,7 @@ import {
   type ValidatorTrialResult,
 } from '../validator/run-validator-once.ts'
 import type { DecidedOutcome } from '../validator/validation-outcome.ts'
+import { splitScope } from '../validator/validation-request.ts'
 import { type Output, processOutput } from './output.ts'
 
 export interface CheckValidatorOptions {
@@ -76,7 +78,7 @@ async function tryOut(
   }
   const name = /^\.{1,2}[/\\]/.test(module) ? path.resolve(module) : module
   const loaded = await loadConfiguredValidator(name, settings, {
-    issuers: issuer === '' ? [] : [issuer],
+    rules: issuer === '' ? [] : [ruleOf({ issuer, scope, option, delegate })],
     log,
   })
   const trial: ValidatorTrial = {
@@ -93,6 +95,24 @@ async function tryOut(
     return await runValidatorOnce(loaded, trial)
   } finally {
     await disposeValidators([loaded], { log })
+  }
+}
+
+/** What the command line says, as a rule would. */
+function ruleOf({
+  issuer,
+  scope,
+  option,
+  delegate,
+}: Required<
+  Pick<CheckValidatorOptions, 'issuer' | 'scope' | 'option' | 'delegate'>
+>): ValidatorRule {
+  return {
+    place: 'the command line',
+    issuer,
+    scope: splitScope(scope),
+    delegateIdentMapping: delegate,
+    options: Object.fromEntries(option.map(readOption)),
   }
 }
 

@@ -8,9 +8,11 @@ import { toText } from '../byte-string.ts'
 import { ValidatorLoadError } from '../errors.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
 import type { Log } from '../log.ts'
+import type { ValidatorRule } from '../validator/contract.ts'
 import { type LoadValidatorOptions, loadValidator } from '../validator/load-validator-module.ts'
 import type { LoadedValidator } from '../validator/loaded-validator.ts'
 import { isBundledValidator } from '../validator/resolve-validator-name.ts'
+import { splitScope } from '../validator/validation-request.ts'
 import type { ValidatorLimits } from '../validator/validator-limits.ts'
 import { loadIsolatedValidator } from '../validator/worker/load-isolated-validator.ts'
 import type { Settings } from './settings.ts'
@@ -39,7 +41,7 @@ export async function loadValidators(
   for (const name of new Set(settings.oauthValidatorLibraries)) {
     try {
       const loaded = await loadConfiguredValidator(name, settings, {
-        issuers: issuersOf(name, lines),
+        rules: rulesOf(name, lines),
         checkOnly,
         log,
       })
@@ -54,6 +56,15 @@ export async function loadValidators(
   return { validators, errors: [...errors, ...unusedTables(settings)] }
 }
 
+/** What a module is loaded for. */
+export interface ConfiguredValidatorOptions {
+  /** The rules that name it. */
+  readonly rules: readonly ValidatorRule[]
+  readonly log: Log
+  /** Nobody will log in. Default: false. */
+  readonly checkOnly?: boolean
+}
+
 /**
  * Loads one module with its tables, isolated or not as they say.
  *
@@ -62,12 +73,13 @@ export async function loadValidators(
 export async function loadConfiguredValidator(
   name: string,
   settings: ValidatorSettings,
-  { issuers, log, checkOnly = false }: Pick<LoadValidatorOptions, 'issuers' | 'log' | 'checkOnly'>,
+  { rules, log, checkOnly = false }: ConfiguredValidatorOptions,
 ): Promise<LoadedValidator> {
   const options: LoadValidatorOptions = {
     settings: tableOf(name, settings.validators) ?? {},
     baseDirectory: settings.baseDirectory,
-    issuers,
+    issuers: [...new Set(rules.map(({ issuer }) => issuer))],
+    rules,
     log,
     checkOnly,
   }
@@ -118,11 +130,20 @@ function refuseWorkerSettings(name: string, host: ValidatorHost): void {
   }
 }
 
-function issuersOf(validator: string, lines: readonly HbaLine[]): string[] {
-  const issuers = lines.flatMap(({ oauth }) =>
-    oauth?.validator === validator ? [toText(oauth.issuer)] : [],
+function rulesOf(validator: string, lines: readonly HbaLine[]): ValidatorRule[] {
+  return lines.flatMap(({ oauth, file, line }) =>
+    oauth?.validator === validator
+      ? [
+          {
+            place: `${file}:${line}`,
+            issuer: toText(oauth.issuer),
+            scope: splitScope(toText(oauth.scope)),
+            delegateIdentMapping: oauth.delegateIdentMapping,
+            options: Object.fromEntries(oauth.validatorOptions),
+          },
+        ]
+      : [],
   )
-  return [...new Set(issuers)]
 }
 
 /** `[validators.acme]` is the table of `./validators/acme.js`, too, unless it has one of its full name. */

@@ -38,9 +38,11 @@ export interface ConformanceOptions {
   readonly alsoRefused?: Readonly<Record<string, TokenSource>>
   /**
    * Under `delegate_ident_mapping`: `refused` when the module does not support it, else a role that the good
-   * token must not become.
+   * token must not become, and the `validator.*` options of a rule that delegates (default: `options`).
    */
-  readonly delegation: 'refused' | { readonly foreignRole: string }
+  readonly delegation:
+    | 'refused'
+    | { readonly foreignRole: string; readonly options?: Readonly<Record<string, string>> }
   /** The module's name in messages. */
   readonly name?: string
   /** The `[validators.<name>]` table. */

@@ -5,12 +5,14 @@
  */
 import assert from 'node:assert/strict'
 import { createLog, type Log } from '../log.ts'
+import type { ValidatorRule } from '../validator/contract.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
 import { openValidatorSession } from '../validator/host.ts'
 import { instantiateValidator } from '../validator/load-validator-module.ts'
 import type { LoadedValidator } from '../validator/loaded-validator.ts'
 import type { ValidationOutcome } from '../validator/validation-outcome.ts'
 import { checkValidatorOptions } from '../validator/validator-options.ts'
+import { splitScope } from '../validator/validation-request.ts'
 import type { ValidatorSession } from '../validator/validator-session.ts'
 import type { ConformanceOptions } from './conformance-options.ts'
 
@@ -53,9 +55,32 @@ export class TrialRoom {
       settings: settings ?? {},
       baseDirectory: process.cwd(),
       issuers: issuer === undefined ? [] : [issuer],
+      rules: this.#rules(),
       log: this.#log,
       timeoutMs: this.#timeoutMs,
     })
+  }
+
+  /** The one of the ordinary login, and one that delegates where the module supports that. */
+  #rules(): readonly ValidatorRule[] {
+    const { issuer = '', scope = '', delegation } = this.#options
+    const rule = (place: string, delegateIdentMapping: boolean): ValidatorRule => ({
+      place,
+      issuer,
+      scope: splitScope(scope),
+      delegateIdentMapping,
+      options: this.#ruleOptions(delegateIdentMapping),
+    })
+    const ordinary = rule('the rule of the kit', false)
+    return delegation === 'refused'
+      ? [ordinary]
+      : [ordinary, rule('the delegating rule of the kit', true)]
+  }
+
+  #ruleOptions(delegates: boolean): Readonly<Record<string, string>> {
+    const { options = {}, delegation } = this.#options
+    const own = delegates && delegation !== 'refused' ? delegation.options : undefined
+    return own ?? options
   }
 
   /** Ends what the module holds; what goes wrong, as text. */
@@ -86,10 +111,11 @@ export class TrialRoom {
     token: string,
     attempt: Attempt = {},
   ): Promise<ValidationOutcome> {
-    const { issuer, scope, options, role } = this.#options
+    const { issuer, scope, role } = this.#options
+    const delegates = attempt.delegateIdentMapping ?? false
     const checked = await checkValidatorOptions(
       await this.validator(),
-      new Map(Object.entries(options ?? {})),
+      new Map(Object.entries(this.#ruleOptions(delegates))),
     )
     assert.equal(checked.errors, undefined, 'the options of the kit are refused')
     return session.validate({
@@ -98,7 +124,7 @@ export class TrialRoom {
       issuer: issuer ?? '',
       scope: scope ?? '',
       options: checked.options,
-      delegateIdentMapping: attempt.delegateIdentMapping ?? false,
+      delegateIdentMapping: delegates,
     })
   }
 

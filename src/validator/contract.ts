@@ -128,6 +128,23 @@ export interface ValidatorModule<
 // oxlint-disable-next-line typescript/no-explicit-any -- the one place where the types of a module are erased
 export type AnyValidatorModule = ValidatorModule<any, any>
 
+/**
+ * A rule that names the validator, as far as it is known when the module is loaded. A module that could
+ * never serve it says so then: a throw of the init function stops a start, and leaves a reload without effect.
+ */
+export interface ValidatorRule {
+  /** Where the rule stands, for messages: `pg_hba.conf:12`. */
+  readonly place: string
+  /** As written. */
+  readonly issuer: string
+  /** Split at blanks. */
+  readonly scope: readonly string[]
+  /** True: no user map is consulted for this rule, the module alone decides about the role. */
+  readonly delegateIdentMapping: boolean
+  /** The rule's `validator.*`, as written: what the module's own `options` say of them is checked later. */
+  readonly options: Readonly<Record<string, string>>
+}
+
 /** What an init function is told besides its settings. */
 export interface ValidatorContext {
   /** The name in `oauth_validator_libraries`. */
@@ -137,6 +154,8 @@ export interface ValidatorContext {
   readonly baseDirectory: string
   /** The issuers of the rules that name this validator, so that keys can be fetched before a login. */
   readonly issuers: readonly string[]
+  /** These rules, in the order of the file. Empty where no rule names this validator. */
+  readonly rules: readonly ValidatorRule[]
   /**
    * True where nobody will log in (`pgbearer check`): check the settings and the files that they name, and ask
    * nobody over the network. Such a module is disposed of without a validation.

@@ -14,6 +14,7 @@ export type {
   ValidatorLog,
   ValidatorModule,
   ValidatorResult,
+  ValidatorRule,
   ValidatorState,
 } from './contract.ts'
 export { API_VERSION, defineValidator } from './contract.ts'

@@ -6,7 +6,7 @@
  */
 import { ValidatorLoadError, type ValidatorLoadReason } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { ValidatorContext, ValidatorLog } from './contract.ts'
+import type { ValidatorContext, ValidatorLog, ValidatorRule } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
 import { disposeQuietly } from './dispose-validators.ts'
 import { badShape, bindValidator, type LoadedValidator } from './loaded-validator.ts'
@@ -26,6 +26,8 @@ export interface LoadValidatorOptions {
   readonly baseDirectory: string
   /** The issuers of the rules that name this validator. */
   readonly issuers: readonly string[]
+  /** These rules themselves. Default: none. */
+  readonly rules?: readonly ValidatorRule[]
   /** Nobody will log in: the module is asked to keep off the network. Default: false. */
   readonly checkOnly?: boolean
   readonly log: Log
@@ -194,6 +196,7 @@ async function runInit(
     log,
     baseDirectory: options.baseDirectory,
     issuers: Object.freeze([...options.issuers]),
+    rules: frozenCopy(options.rules ?? []) as readonly ValidatorRule[],
     checkOnly: options.checkOnly === true,
   })
   const settings = frozenCopy(options.settings ?? {})

@@ -31,6 +31,11 @@ export function createValidationRequest(
   return new HiddenTokenRequest(input, connection)
 }
 
+/** A rule's `scope` as a list. */
+export function splitScope(scope: string): readonly string[] {
+  return scope.split(/[ \t]+/).filter((part) => part !== '')
+}
+
 class HiddenTokenRequest implements ValidationRequest<unknown> {
   readonly #token: string
   readonly role: string
@@ -44,7 +49,7 @@ class HiddenTokenRequest implements ValidationRequest<unknown> {
     this.#token = input.token
     this.role = input.role
     this.issuer = input.issuer
-    this.scope = Object.freeze(input.scope.split(/[ \t]+/).filter((part) => part !== ''))
+    this.scope = Object.freeze(splitScope(input.scope))
     this.options = input.options
     this.delegateIdentMapping = input.delegateIdentMapping
     this.connection = connection

@@ -321,12 +321,17 @@ describe('a token', () => {
     })
   })
 
-  test('is not taken by a module that does not look at the role it would grant', async () => {
-    const files = { hba: 'host all all all OAUTH delegate_ident_mapping=1\n' }
-    const { json, status } = await presented(await issuer().mintToken(), { user: 'admin' }, files)
-    expect(status).toBe(1)
-    expect(json).toMatchObject({ undecided: 'validator_failed', maps: [] })
-    expect(json.validator?.detail).toContain('config_mismatch')
+  test('is not shown to a module that would not look at the role it grants', async () => {
+    const token = await issuer().mintToken()
+    const { config, path, write } = configuration({
+      hba: 'host all all all OAUTH delegate_ident_mapping=1\n',
+    })
+    const tokenFile = write('token', `${token}\n`)
+    const { status, stdout, stderr } = await runExplain({ config, ...ANN, tokenFile })
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' })
+    expect(stderr).toContain(
+      `${path('pg_hba.conf')}:1: the rule has delegate_ident_mapping=1, but authorization.mode is "identity"`,
+    )
   })
 
   test('comes by standard input as well, and no part of it is printed', async () => {
@@ -494,7 +499,8 @@ describe('an identity in place of a token', () => {
   })
 
   test('needs no map under delegation', async () => {
-    const { config } = configuration({ hba: 'host all all all OAUTH delegate_ident_mapping=1\n' })
+    const hba = 'host all all all OAUTH delegate_ident_mapping=1 validator.role_claim=/roles\n'
+    const { config } = configuration({ hba })
     const { json, status } = await explained({ config, ...ANN, identity: 'anybody' })
     expect(status).toBe(0)
     expect(json).toMatchObject({ verdict: 'accepted', maps: [] })

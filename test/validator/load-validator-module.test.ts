@@ -258,6 +258,23 @@ describe('a module that is fine', () => {
     expect(await login(loaded)).toMatchObject({ authorized: false, authnId: 'carol' })
   })
 
+  test('is told of its rules, and cannot change them', async () => {
+    const rules = [
+      {
+        place: 'pg_hba.conf:3',
+        issuer: 'https://a.test',
+        scope: ['db'],
+        delegateIdentMapping: true,
+        options: { audience: 'db' },
+      },
+    ]
+    await expect(fixture('refuses-its-rules.js', { rules })).rejects.toMatchObject({
+      reason: 'init_failed',
+      message: expect.stringContaining(`Error: frozen ${JSON.stringify(rules)}`),
+    })
+    await expect(fixture('refuses-its-rules.js')).rejects.toThrow('frozen []')
+  })
+
   test('gets its settings frozen at every depth, and its context', async () => {
     const settings = { tokens: ['one', 'two'], deep: [{ a: { b: 1 } }] }
     const { log, lines } = readableLog()

@@ -684,6 +684,15 @@ describe('DEL-01: delegation is configured on both sides or on none', () => {
       code: 'config_mismatch',
     })
   })
+  it('is refused where a rule wants roles of a claim that nobody named', async () => {
+    await withSettings({ authorization: { shape: 'object_keys' } }, async (runner) => {
+      const options = { authorization: 'role_claim' }
+      const asked = { role: 'sub', options, delegateIdentMapping: true }
+      await expect(runner.run(jwt.server.token(), asked)).rejects.toMatchObject({
+        code: 'config_mismatch',
+      })
+    })
+  })
 })
 
 describe('CLI-01 and TEN-01: clients and tenants', () => {

@@ -24,7 +24,8 @@ describe('jwt', () => {
   it('accepts an access token of the issuer and says who it is and until when', async () => {
     const claims = server.claims()
     const result = await runner.run(server.token(claims))
-    expect(result).toEqual({ authorized: true, authnId: 'alice', expiresAt: claims['exp'] })
+    const expiresAt = claims['exp']
+    expect(result).toEqual({ authorized: true, authnId: 'alice', expiresAt, clientId: 'app' })
   })
 
   it('fetches the keys before the first login and not again for the logins', async () => {

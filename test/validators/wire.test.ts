@@ -26,7 +26,6 @@ beforeAll(async () => {
   proxy = await startProxy({
     hba: [
       `host all delegated 127.0.0.1/32 ${rule} delegate_ident_mapping=1 validator.role_claim=/roles`,
-      `host all half 127.0.0.1/32 ${rule} delegate_ident_mapping=1`,
       `host all all 127.0.0.1/32 ${rule}`,
     ].join('\n'),
     oauth_validator_libraries: ['jwt'],
@@ -150,11 +149,6 @@ describe('a token that has to stay out', () => {
   it('GRP-02: is a delegated login for a role that is not granted', async () => {
     const { line } = await refusal(server.token({ roles: ['reader'] }), 'delegated')
     expect(line).toContain('role_not_granted')
-  })
-  it('DEL-01: is any token where delegation is configured by half', async () => {
-    const { fields, line } = await refusal(server.token(), 'half')
-    expect(fields).toMatchObject({ M: 'OAuth bearer authentication failed for user "half"' })
-    expect(line).toContain('config_mismatch')
   })
 })
 

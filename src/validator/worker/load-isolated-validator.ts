@@ -73,6 +73,7 @@ export async function loadIsolatedValidator(
         settings: options.settings ?? {},
         baseDirectory: options.baseDirectory,
         issuers: [...options.issuers],
+        rules: options.rules ?? [],
         checkOnly: options.checkOnly === true,
         timeoutMs: options.timeoutMs,
         version,

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ConnectionInfo } from '../contract.ts'
+import type { ConnectionInfo, ValidatorRule } from '../contract.ts'
 
 /** What a worker is started with. */
 export interface WorkerStart {
@@ -13,6 +13,7 @@ export interface WorkerStart {
   readonly settings: Readonly<Record<string, unknown>>
   readonly baseDirectory: string
   readonly issuers: readonly string[]
+  readonly rules: readonly ValidatorRule[]
   readonly checkOnly: boolean
   readonly timeoutMs: number | undefined
   /** All workers of a module run the same version of it. Undefined: a bundled one. */

@@ -68,6 +68,7 @@ async function load(): Promise<LoadedValidator | undefined> {
       settings: start.settings,
       baseDirectory: start.baseDirectory,
       issuers: start.issuers,
+      rules: start.rules,
       checkOnly: start.checkOnly,
       log: portLog(undefined),
       version: start.version,

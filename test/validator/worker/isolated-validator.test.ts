@@ -64,6 +64,22 @@ describe('a module that cannot be used', () => {
     expect((error as Error).message).toContain(message)
   })
 
+  test('is told of its rules, and refused for what it says of them', async () => {
+    const rules = [
+      {
+        place: 'pg_hba.conf:3',
+        issuer: 'https://a.test',
+        scope: ['db'],
+        delegateIdentMapping: true,
+        options: { audience: 'db' },
+      },
+    ]
+    await expect(isolated('refuses-its-rules.js', { rules })).rejects.toMatchObject({
+      reason: 'init_failed',
+      message: expect.stringContaining(`Error: frozen ${JSON.stringify(rules)}`),
+    })
+  })
+
   test('is refused settings that cannot be handed to a worker', async () => {
     const settings = { now: () => 1 }
     await expect(isolated('with-settings.js', { settings })).rejects.toMatchObject({

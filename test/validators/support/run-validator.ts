@@ -7,6 +7,7 @@ import type {
   ValidationRequest,
   ValidatorInit,
   ValidatorResult,
+  ValidatorRule,
 } from 'pgbearer/validator'
 import { testCertificates } from './certificates.ts'
 
@@ -35,6 +36,8 @@ export interface StartOptions {
   readonly settings: Readonly<Record<string, unknown>>
   /** Of the rules. */
   readonly issuers: readonly string[]
+  /** The rules themselves; default: none. */
+  readonly rules?: readonly ValidatorRule[]
   /** Written next to `ca.pem` before the module starts. */
   readonly files?: Readonly<Record<string, string>>
 }
@@ -55,6 +58,7 @@ export async function startValidator(options: StartOptions): Promise<Runner> {
       log,
       baseDirectory: directory,
       issuers: options.issuers,
+      rules: options.rules ?? [],
     })
     return {
       module,

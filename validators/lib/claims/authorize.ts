@@ -7,17 +7,13 @@
 import type { ValidationRequest, ValidatorResult } from 'pgbearer/validator'
 import { z } from 'zod'
 import type { JsonObject } from '../json.ts'
-import { Refusal } from '../refusal.ts'
+import { Fault, Refusal } from '../refusal.ts'
 import { claimPath } from '../settings/values.ts'
 import { type ClaimRule, checkClaimRules } from './claim-rules.ts'
 import { type ClientPolicy, checkClient, clientOf, refuseSenderConstrained } from './client.ts'
 import { type IdentityPolicy, identityOf } from './identity.ts'
 import { type AudiencePolicy, checkAudience, checkTimes, type TimePolicy } from './registered.ts'
-import {
-  type AuthorizationPolicy,
-  checkRole,
-  refuseHalfConfiguredDelegation,
-} from './role-authorization.ts'
+import { type AuthorizationPolicy, checkRole, delegationProblem } from './role-authorization.ts'
 import type { SpentTokens } from './spent-tokens.ts'
 import { checkScopes, type ScopePolicy } from './scopes.ts'
 
@@ -49,6 +45,12 @@ const sharedOptions = {
   role_claim: claimPath.optional(),
 }
 
+/** Of the options of a rule, those that say who decides about the role. */
+export const delegationOptions: z.ZodType<
+  Pick<RuleOptions, 'authorization' | 'role_claim'>,
+  unknown
+> = z.object(sharedOptions)
+
 /** The schema that the host checks `validator.*` with when the rules are loaded. */
 export function ruleOptions(audiences: readonly string[]): z.ZodType<RuleOptions> {
   return z.strictObject({ audience: z.enum(audiences).optional(), ...sharedOptions })
@@ -60,17 +62,32 @@ export const anyAudienceOptions: z.ZodType<RuleOptions> = z.strictObject({
   ...sharedOptions,
 })
 
-/** Who decides about the role for a rule, once both halves of a delegation are known to agree. */
+/** Who decides about the role for a rule with such options. */
+export function authorizationOf(
+  { authorization, role_claim: claim }: Pick<RuleOptions, 'authorization' | 'role_claim'>,
+  policy: AuthorizationPolicy,
+): AuthorizationPolicy {
+  const mode = authorization ?? (claim === undefined ? policy.mode : 'role_claim')
+  return mode === policy.mode && claim === undefined
+    ? policy
+    : { ...policy, mode, claim: claim ?? policy.claim }
+}
+
+/**
+ * The same for a login, once both halves of a delegation are known to agree.
+ *
+ * @throws {Fault} `config_mismatch`, although such a rule is refused when it is loaded already
+ */
 export function authorizationFor(
   request: Pick<ValidationRequest<RuleOptions>, 'options' | 'delegateIdentMapping'>,
   policy: AuthorizationPolicy,
 ): AuthorizationPolicy {
-  const { authorization, role_claim: claim } = request.options
-  const mode = authorization ?? (claim === undefined ? policy.mode : 'role_claim')
-  refuseHalfConfiguredDelegation(mode, request.delegateIdentMapping)
-  return mode === policy.mode && claim === undefined
-    ? policy
-    : { ...policy, mode, claim: claim ?? policy.claim }
+  const authorization = authorizationOf(request.options, policy)
+  const problem = delegationProblem(authorization, request.delegateIdentMapping)
+  if (problem !== undefined) {
+    throw new Fault('config_mismatch', problem)
+  }
+  return authorization
 }
 
 /** An answer, and what `composite` compares besides; the host reads no more than the contract names. */

@@ -1,12 +1,12 @@
 /**
  * Whether the token may be the role that was asked for, where the host leaves that to the module
  * (`delegate_ident_mapping`). Half of that configuration would let anybody be anybody, so both halves
- * are compared at every login.
+ * are compared when the module is loaded, and at every login.
  *
  * @module
  */
 import { isJsonObject, type JsonObject } from '../json.ts'
-import { Fault, Refusal } from '../refusal.ts'
+import { Refusal } from '../refusal.ts'
 import { type ClaimPath, claimAt } from './claim-path.ts'
 
 /** `identity`: the user map decides. The others decide here. */
@@ -25,23 +25,24 @@ export interface AuthorizationPolicy {
   readonly bootstrapSuperuser: string
 }
 
-/** @throws {Fault} `config_mismatch` */
-export function refuseHalfConfiguredDelegation(
-  mode: AuthorizationMode,
+/** What is missing of a delegation, in words; undefined where rule and policy fit each other. */
+export function delegationProblem(
+  { mode, claim, map }: AuthorizationPolicy,
   delegateIdentMapping: boolean,
-): void {
+): string | undefined {
   if (delegateIdentMapping && mode === 'identity') {
-    throw new Fault(
-      'config_mismatch',
-      'the rule has delegate_ident_mapping=1, but authorization.mode is "identity": nobody would check the role',
-    )
+    return 'the rule has delegate_ident_mapping=1, but authorization.mode is "identity": nobody would check the role'
   }
   if (!delegateIdentMapping && mode !== 'identity') {
-    throw new Fault(
-      'config_mismatch',
-      `authorization.mode is "${mode}", but the rule does not have delegate_ident_mapping=1`,
-    )
+    return `authorization.mode is "${mode}", but the rule does not have delegate_ident_mapping=1`
   }
+  // The settings cannot be so, but a rule's validator.authorization can make them.
+  if ((mode === 'role_claim' || mode === 'role_map') && claim.length === 0) {
+    return `authorization.mode is "${mode}", but there is no authorization.claim`
+  }
+  return mode === 'role_map' && map.size === 0
+    ? 'authorization.mode is "role_map", but there is no authorization.map'
+    : undefined
 }
 
 /** @throws {Refusal} `role_denied` or `role_not_granted` */

@@ -8,6 +8,7 @@ import { claimPath, duration, text } from '../settings/values.ts'
 import type { AuthorizePolicy } from './authorize.ts'
 import type { ClaimPath } from './claim-path.ts'
 import type { ClaimRule } from './claim-rules.ts'
+import type { AuthorizationPolicy } from './role-authorization.ts'
 import { SpentTokens } from './spent-tokens.ts'
 import type { IdentityPolicy, TemplatePart } from './identity.ts'
 
@@ -106,7 +107,7 @@ export function authorizePolicy(
   issuer: string,
   audience: AuthorizePolicy['audience'] = {},
 ): AuthorizePolicy {
-  const { tenant, allowed_clients: clients, authorization } = settings
+  const { tenant, allowed_clients: clients } = settings
   return {
     audience,
     times: {
@@ -135,16 +136,21 @@ export function authorizePolicy(
     ],
     identity: identityPolicy(settings, issuer),
     spent: settings.replay === 'off' ? undefined : new SpentTokens(),
-    authorization: {
-      mode: authorization.mode,
-      claim: authorization.claim ?? [],
-      shape: authorization.shape,
-      map: new Map(
-        Object.entries(authorization.map ?? {}).map(([value, roles]) => [value, new Set(roles)]),
-      ),
-      allowPrivilegedRoles: new Set(authorization.allow_privileged_roles),
-      bootstrapSuperuser: authorization.bootstrap_superuser,
-    },
+    authorization: authorizationPolicy(settings),
+  }
+}
+
+/** Who decides about the role, unless a rule says otherwise. */
+export function authorizationPolicy({ authorization }: ClaimSettings): AuthorizationPolicy {
+  return {
+    mode: authorization.mode,
+    claim: authorization.claim ?? [],
+    shape: authorization.shape,
+    map: new Map(
+      Object.entries(authorization.map ?? {}).map(([value, roles]) => [value, new Set(roles)]),
+    ),
+    allowPrivilegedRoles: new Set(authorization.allow_privileged_roles),
+    bootstrapSuperuser: authorization.bootstrap_superuser,
   }
 }
 

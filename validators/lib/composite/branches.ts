@@ -4,8 +4,14 @@
  *
  * @module
  */
-import type { AnyValidatorModule, ValidatorContext, ValidatorInit } from 'pgbearer/validator'
+import type {
+  AnyValidatorModule,
+  Awaitable,
+  ValidatorContext,
+  ValidatorInit,
+} from 'pgbearer/validator'
 import { FOREIGN_TOKEN_LIMITS } from '../remote/foreign-token.ts'
+import { SettingsError } from '../settings/parse-settings.ts'
 import { refuseIdentityOverlap } from './identity-overlap.ts'
 import { type Route, routeFor } from './routes.ts'
 import type { CompositeSettings } from './settings.ts'
@@ -77,14 +83,33 @@ export class Branches implements AsyncDisposable {
     for (const kind of KINDS) {
       const table = branch[kind]
       if (table !== undefined) {
-        const context = { ...this.#context, issuers: [branch.issuer] }
-        const module = await this.#inits[kind](table, context)
+        const context = contextFor(branch, this.#context)
+        const module = await named(`issuer "${branch.issuer}", ${kind}`, () =>
+          this.#inits[kind](table, context),
+        )
         this.#modules.push(module)
         modules.push(module)
       }
     }
     return modules
   }
+}
+
+/** What is wrong with one of many tables says which one it is. */
+async function named<T>(place: string, start: () => Awaitable<T>): Promise<T> {
+  try {
+    return await start()
+  } catch (error) {
+    throw error instanceof SettingsError
+      ? new SettingsError(error.message.replaceAll(/^/gm, `${place}: `))
+      : error
+  }
+}
+
+/** Tokens of the branch come through every rule of the composite validator. */
+function contextFor({ issuer }: Branch, context: ValidatorContext): ValidatorContext {
+  const rules = context.rules.map((rule) => ({ ...rule, issuer }))
+  return { ...context, issuers: [issuer], rules }
 }
 
 function member(branch: Branch): { readonly issuer: string; readonly table: Table } {

@@ -4,9 +4,10 @@
  * @module
  */
 import { z } from 'zod'
+import { ErrorWithoutStack } from '../errors-without-stack.ts'
 
 /** The table is not what the module wants; `message` names each setting and never its value. */
-export class SettingsError extends Error {
+export class SettingsError extends ErrorWithoutStack {
   override readonly name = 'SettingsError'
   readonly code = 'ERR_VALIDATOR_SETTINGS'
 }
