@@ -45,18 +45,23 @@ export function parseJsonObject(bytes: Buffer, limits: JsonLimits): JsonObject {
   if (!mayBeJsonObject(bytes)) {
     throw new JsonError('malformed', 'not a JSON object in UTF-8')
   }
-  const text = bytes.toString('utf8')
-  const members = countMembers(text, limits)
-  const value = parse(text)
+  const value = parseBounded(bytes, limits)
   if (!isJsonObject(value)) {
     throw new JsonError('malformed', 'not a JSON object')
   }
-  const seen = { members: 0 }
-  measure(value, limits, seen)
-  if (seen.members !== members) {
-    throw new JsonError('malformed', 'a member appears twice')
-  }
   return value
+}
+
+/** The same for bytes that must be one JSON array. */
+export function parseJsonArray(bytes: Buffer, limits: JsonLimits): readonly JsonValue[] {
+  if (!beginsWith(bytes, 0x5b)) {
+    throw new JsonError('malformed', 'not a JSON array in UTF-8')
+  }
+  const value = parseBounded(bytes, limits)
+  if (!Array.isArray(value)) {
+    throw new JsonError('malformed', 'not a JSON array')
+  }
+  return value as readonly JsonValue[]
 }
 
 /** True for `{…}`; false for arrays and null. */
@@ -71,16 +76,32 @@ export function member(object: JsonObject, name: string): JsonValue | undefined 
 
 /** False for noise, for other encodings and for a byte order mark: UTF-8 that begins with a brace. */
 export function mayBeJsonObject(bytes: Buffer): boolean {
+  return beginsWith(bytes, 0x7b)
+}
+
+function beginsWith(bytes: Buffer, first: number): boolean {
   let at = 0
   while (bytes[at] === 0x20 || bytes[at] === 0x0a || bytes[at] === 0x0d || bytes[at] === 0x09) {
     at += 1
   }
-  return bytes[at] === 0x7b && isUtf8(bytes)
+  return bytes[at] === first && isUtf8(bytes)
 }
 
-function parse(text: string): unknown {
+function parseBounded(bytes: Buffer, limits: JsonLimits): JsonValue {
+  const text = bytes.toString('utf8')
+  const members = countMembers(text, limits)
+  const value = parse(text)
+  const seen = { members: 0 }
+  measure(value, limits, seen)
+  if (seen.members !== members) {
+    throw new JsonError('malformed', 'a member appears twice')
+  }
+  return value
+}
+
+function parse(text: string): JsonValue {
   try {
-    return withoutStacks(() => JSON.parse(text) as unknown)
+    return withoutStacks(() => JSON.parse(text) as JsonValue)
   } catch {
     // JSON.parse quotes the input in its message.
     throw new JsonError('malformed', 'not JSON')

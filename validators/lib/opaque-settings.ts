@@ -7,6 +7,7 @@ import { z } from 'zod'
 import { claimSettings } from './claims/settings.ts'
 import { httpSettings } from './http/settings.ts'
 import { introspectionSettings } from './introspection-settings.ts'
+import { MEMBERSHIPS } from './opaque/github-memberships.ts'
 import { opaqueTokens } from './remote/foreign-token.ts'
 import { remoteSettings } from './remote/settings.ts'
 import { duration, secret, text } from './settings/values.ts'
@@ -35,6 +36,10 @@ export const opaqueSettings = z.discriminatedUnion('provider', [
     base_url: url.prefault('https://api.github.com'),
     client_id: text,
     client_secret: secret,
+    /** Asked for with the token, as the claims of these names: numbers of organizations and teams. */
+    memberships: z.array(z.enum(MEMBERSHIPS)).default([]),
+    /** Of a hundred memberships each; whoever has more is refused. */
+    max_pages: z.int().positive().max(50).default(10),
     ...common,
   }),
   z.strictObject({

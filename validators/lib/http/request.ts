@@ -7,7 +7,14 @@
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
-import { JsonError, type JsonLimits, type JsonObject, parseJsonObject } from '../json.ts'
+import {
+  JsonError,
+  type JsonLimits,
+  type JsonObject,
+  type JsonValue,
+  parseJsonArray,
+  parseJsonObject,
+} from '../json.ts'
 import { Fault } from '../refusal.ts'
 import { EgressError, guardedLookup, isAllowedAddress } from './egress.ts'
 import type { HttpPolicy } from './policy.ts'
@@ -59,12 +66,20 @@ export async function send(
 
 /** The body as one JSON object; see {@link parseJsonObject}. */
 export function jsonBody(response: ProviderResponse, url: URL): JsonObject {
-  const type = response.headers['content-type'] ?? ''
-  if (!/^[a-z]+\/([a-z0-9.-]+\+)?json *(;|$)/i.test(type)) {
+  return parsed(response, url, (body) => parseJsonObject(body, ANSWER_LIMITS))
+}
+
+/** The body as one JSON array, such as a page of a list. */
+export function jsonList(response: ProviderResponse, url: URL): readonly JsonValue[] {
+  return parsed(response, url, (body) => parseJsonArray(body, LIST_LIMITS))
+}
+
+function parsed<T>({ headers, body }: ProviderResponse, url: URL, parse: (body: Buffer) => T): T {
+  if (!/^[a-z]+\/([a-z0-9.-]+\+)?json *(;|$)/i.test(headers['content-type'] ?? '')) {
     throw new Fault('provider_bad_response', `${where(url)} did not answer with JSON`)
   }
   try {
-    return parseJsonObject(response.body, ANSWER_LIMITS)
+    return parse(body)
   } catch (error) {
     if (error instanceof JsonError) {
       throw new Fault('provider_bad_response', `the answer of ${where(url)} is ${error.message}`)
@@ -80,6 +95,8 @@ export function where(url: URL): string {
 
 // Metadata of large providers has a few hundred members; certificates in a key are long strings.
 const ANSWER_LIMITS: JsonLimits = { depth: 16, members: 4096, items: 4096, string: 65_536 }
+// A hundred teams of GitHub, each with its organization and its parent.
+const LIST_LIMITS: JsonLimits = { depth: 8, members: 32_768, items: 4096, string: 65_536 }
 
 function start(request: ProviderRequest, policy: HttpPolicy, signal: AbortSignal): ClientRequest {
   const { url, method = 'GET', body } = request

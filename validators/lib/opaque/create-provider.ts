@@ -43,7 +43,8 @@ export async function createProvider(
     case 'github': {
       const { client_id: clientId, client_secret: place } = settings
       const clientSecret = await readSecret(place, 'client_secret', context.baseDirectory)
-      return always(github(base, { clientId, clientSecret }, connection))
+      const { memberships: kinds, max_pages: maxPages } = settings
+      return always(github(base, { clientId, clientSecret, kinds, maxPages }, connection))
     }
     case 'google':
       return always(google(base, new Set(settings.client_ids), connection))

@@ -1,25 +1,31 @@
 /**
  * GitHub: `POST /applications/{client_id}/token` says whether a token was given to that application,
- * and whose it is. `/user` would answer for the token of any application in the world.
+ * and whose it is. `/user` would answer for the token of any application in the world; what it belongs to
+ * is asked for only after that.
  *
  * @module
  */
 import { isJsonObject, type JsonObject, member } from '../json.ts'
 import { Fault, Refusal } from '../refusal.ts'
 import { askForJson, type ProviderConnection } from '../remote/ask.ts'
+import { githubMemberships, type MembershipKind } from './github-memberships.ts'
 import { numericId, type OpaqueProvider } from './provider.ts'
 
 export interface GithubApplication {
   readonly clientId: string
   readonly clientSecret: string
+  /** Default: none. */
+  readonly kinds: readonly MembershipKind[]
+  readonly maxPages: number
 }
 
 /** @param base - `https://api.github.com`, or `https://<host>/api/v3` of an enterprise server */
 export function github(
   base: string,
-  { clientId, clientSecret }: GithubApplication,
+  application: GithubApplication,
   connection: ProviderConnection,
 ): OpaqueProvider {
+  const { clientId, clientSecret, kinds, maxPages } = application
   const url = new URL(`${base}/applications/${encodeURIComponent(clientId)}/token`)
   const authorization = `Basic ${Buffer.from(`${clientId}:${clientSecret}`).toString('base64')}`
   return {
@@ -39,7 +45,9 @@ export function github(
         connection,
         { inactive: [404, 422] },
       )
-      return claims(answer, clientId)
+      const proven = claims(answer, clientId)
+      const asked = { token, kinds, maxPages, signal }
+      return { ...proven, ...(await githubMemberships(base, asked, connection)) }
     },
   }
 }
