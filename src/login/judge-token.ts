@@ -43,6 +43,7 @@ export interface TokenRefusal {
   /** A stable word; `docs/reference/errors.md` explains each. */
   readonly reason: string
   readonly authnId?: string | undefined
+  readonly cause?: Error
 }
 
 /** Decides, and logs `connection authenticated` where the settings want it. */
@@ -99,12 +100,12 @@ function refused(refusal: TokenRefusal): TokenJudgement {
 
 /** What client and log are told of a refusal; the client's sentence is the same for all of them. */
 export function tokenRefusedError(
-  { detail, reason, authnId }: TokenRefusal,
+  { detail, reason, authnId, cause }: TokenRefusal,
   line: HbaLine,
   role: ByteString,
 ): ReportError {
   const { logDetail, logFields } = matchedLine(line, detail)
-  const options = { reason, logDetail, logFields: { ...logFields, authnId } }
+  const options = { reason, logDetail, logFields: { ...logFields, authnId }, cause }
   return line.oauth?.tokenInPassword === true
     ? new PasswordAuthenticationError(toText(role), options)
     : new OAuthAuthenticationError(toText(role), options)

@@ -7,10 +7,10 @@
 import { type AuthorizedSession, authorizeSession } from '../authorized-session.ts'
 import { toText, toUtf8 } from '../byte-string.ts'
 import type { OAuthRule, Rules } from '../config/rules.ts'
-import { InternalError, type ReportError } from '../errors.ts'
+import { InternalError, type ReportError, type SilentProtocolViolationError } from '../errors.ts'
 import type { HbaLine } from '../hba/hba-line.ts'
 import type { Log } from '../log.ts'
-import type { Conversation } from '../sasl/conversation.ts'
+import type { Conversation, ConversationStep } from '../sasl/conversation.ts'
 import type { Decider, Decision } from '../sasl/mechanism.ts'
 import { oauthbearer } from '../sasl/oauthbearer.ts'
 import { passwordConversation } from '../sasl/password-conversation.ts'
@@ -47,11 +47,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   readonly #rule: OAuthRule
   readonly #request: LoginRequest
   readonly #log: Log
+  readonly #signal: AbortSignal
   readonly #validator: ValidatorSession
   readonly #onValidated: LoginOptions['onValidated']
   readonly #keepToken: boolean
   #token: string | undefined
   #startupFault: ValidatorFaultError | undefined
+  /** A refusal whose last message the client has not been sent. */
+  #pending: ReportError | undefined
 
   constructor(
     rules: Rules,
@@ -67,6 +70,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     this.#rule = rule
     this.#request = request
     this.#log = log
+    this.#signal = signal
     this.#keepToken = keepToken
     this.#onValidated = onValidated
     this.#validator = openValidatorSession(rule.validator, {
@@ -79,13 +83,15 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
       log,
       signal,
     })
-    this.conversation = line.oauth?.tokenInPassword
-      ? passwordConversation(this.#user, this)
-      : saslConversation({
-          mechanism: oauthbearer(rule.discovery, this),
-          user: this.#user,
-          begin: () => this.begin(),
-        })
+    this.conversation = this.#watched(
+      line.oauth?.tokenInPassword
+        ? passwordConversation(this)
+        : saslConversation({
+            mechanism: oauthbearer(rule.discovery, this),
+            user: this.#user,
+            decider: this,
+          }),
+    )
   }
 
   takeToken(): string | undefined {
@@ -96,6 +102,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
 
   async close(): Promise<void> {
     this.#token = undefined
+    this.#logPending()
     await this.#validator.shutdown()
   }
 
@@ -148,6 +155,10 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     return this.#error({ detail, reason: 'token_malformed' })
   }
 
+  broken(cause: SilentProtocolViolationError): ReportError {
+    return this.#error({ detail: cause.message, reason: 'malformed_message', cause })
+  }
+
   get #user(): string {
     return toText(this.#request.user)
   }
@@ -161,7 +172,36 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   }
 
   #refuse(refusal: TokenRefusal): Decision<AuthorizedSession, ReportError> {
-    return { authorized: false, refused: this.#error(refusal) }
+    const error = this.#error(refusal)
+    // A client that was gone before the answer has not been refused anything.
+    this.#pending = this.#signal.aborted ? undefined : error
+    return { authorized: false, refused: error }
+  }
+
+  #watched(conversation: Conversation<AuthorizedSession>): Conversation<AuthorizedSession> {
+    type Step = ConversationStep<AuthorizedSession>
+    const watch = <Next extends Step | undefined>(step: Next): Next => {
+      if (step?.kind === 'refused' && step.error === this.#pending) {
+        this.#pending = undefined
+      }
+      return step
+    }
+    return {
+      start: async () => watch(await conversation.start()),
+      push: async (chunk) => watch(await conversation.push(chunk)),
+      end: async () => watch(await conversation.end()),
+    }
+  }
+
+  // Whoever tries tokens need not wait for the end of the exchange, and must not go unseen for that.
+  // PostgreSQL 18 logs a refusal when it is decided, 19 only with the message that ends the exchange.
+  #logPending(): void {
+    const refusal = this.#pending
+    this.#pending = undefined
+    if (refusal !== undefined) {
+      const { code, reason, logDetail: detail, logFields } = refusal
+      this.#log.log(refusal.message, { code, reason, detail, ...logFields })
+    }
   }
 
   #error(refusal: TokenRefusal): ReportError {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Buffer } from 'node:buffer'
+import type { SilentProtocolViolationError } from '../errors.ts'
 
 /**
  * One step of an exchange. `abandoned` is a client that only asked for something (discovery): it ends
@@ -37,4 +38,6 @@ export interface Decider<Accepted, Refused> {
   decide(token: string): Promise<Decision<Accepted, Refused>>
   /** A token whose syntax is wrong: what to record. `detail` says what, without the token. */
   malformed(detail: string): Refused
+  /** A frame that holds no message: what client and log are told where `auth_failed()` would speak. */
+  broken(cause: SilentProtocolViolationError): Refused
 }

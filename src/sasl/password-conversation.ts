@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { PasswordAuthenticationError, ProtocolViolationError, type ReportError } from '../errors.ts'
+import { ProtocolViolationError, type ReportError } from '../errors.ts'
 import { authenticationCleartextPassword } from '../protocol/backend-messages.ts'
 import { authConversation } from './auth-messages.ts'
 import { parseBearerToken } from './bearer-token.ts'
@@ -13,17 +13,11 @@ import type { Decider } from './mechanism.ts'
 
 /** Asks for a cleartext password and takes it as the bearer token. */
 export function passwordConversation<Accepted>(
-  user: string,
   decider: Decider<Accepted, ReportError>,
 ): Conversation<Accepted> {
   return authConversation<Accepted>({
     expects: 'password',
-    failed: (cause) =>
-      new PasswordAuthenticationError(user, {
-        cause,
-        logDetail: cause.message,
-        reason: 'malformed_message',
-      }),
+    failed: (cause) => decider.broken(cause),
     start: async () => ({ kind: 'continue', send: authenticationCleartextPassword() }),
     receive: async (body) => {
       await decider.begin()

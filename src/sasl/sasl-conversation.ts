@@ -8,21 +8,21 @@ import { OAuthAuthenticationError, ProtocolViolationError, type ReportError } fr
 import { authenticationSASL, authenticationSASLContinue } from '../protocol/backend-messages.ts'
 import { authConversation } from './auth-messages.ts'
 import { type Conversation, type ConversationStep, NOTHING } from './conversation.ts'
-import type { SaslMechanism } from './mechanism.ts'
+import type { Decider, SaslMechanism } from './mechanism.ts'
 
 export interface SaslConversationOptions<Accepted> {
   readonly mechanism: SaslMechanism<Accepted, ReportError>
-  /** The requested role, for the sentence that ends every refusal. */
+  /** The requested role, for the sentence that ends discovery. */
   readonly user: string
-  /** Runs once the client has named the mechanism, before anything else of its message is read. */
-  readonly begin: () => Promise<void>
+  /** `begin` runs once the client has named the mechanism, before anything else of its message is read. */
+  readonly decider: Pick<Decider<Accepted, ReportError>, 'begin' | 'broken'>
 }
 
 /** Offers one mechanism and runs its exchange. */
 export function saslConversation<Accepted>({
   mechanism,
   user,
-  begin,
+  decider,
 }: SaslConversationOptions<Accepted>): Conversation<Accepted> {
   let begun = false
 
@@ -35,18 +35,13 @@ export function saslConversation<Accepted>({
       throw new ProtocolViolationError('client selected an invalid SASL authentication mechanism')
     }
     begun = true
-    await begin()
+    await decider.begin()
     return initialResponseData(body.subarray(end + 1))
   }
 
   return authConversation<Accepted>({
     expects: 'SASL',
-    failed: (cause) =>
-      new OAuthAuthenticationError(user, {
-        cause,
-        logDetail: cause.message,
-        reason: 'malformed_message',
-      }),
+    failed: (cause) => decider.broken(cause),
     start: async () => ({ kind: 'continue', send: authenticationSASL([mechanism.name]) }),
     receive: async (body) => {
       const data = begun ? body : await initialResponse(body)
