@@ -201,7 +201,7 @@ function errorBytes(error: ReportError): Buffer {
   if (error instanceof UpstreamRefusedError) {
     return error.bytes
   }
-  return error instanceof UnsupportedProtocolError && error.major < 3
+  return error instanceof UnsupportedProtocolError && error.beforeVersion3
     ? errorResponseV2(error)
     : errorResponse(error)
 }

@@ -185,10 +185,11 @@ function checkProtocolVersion(code: number): void {
 
 /** Major versions before 3 are told so in the shape they know. */
 export class UnsupportedProtocolError extends UnsupportedFeatureError {
-  readonly major: number
+  readonly beforeVersion3: boolean
 
   constructor(major: number, minor: number) {
     super(`unsupported frontend protocol ${major}.${minor}: server supports 3.0 to 3.2`)
-    this.major = major
+    // For send_message_to_frontend() in elog.c, 0.0 is a version not known yet.
+    this.beforeVersion3 = major < 3 && major + minor > 0
   }
 }

@@ -85,23 +85,20 @@ function parsePairs(payload: Buffer): StartupParameter[] {
   while (at < payload.length && payload[at] !== 0) {
     const nameEnd = payload.indexOf(0, at)
     const valueEnd = nameEnd < 0 ? -1 : payload.indexOf(0, nameEnd + 1)
+    // One byte of any kind may stand where the terminator belongs (ProcessStartupPacket()).
     if (valueEnd < 0) {
-      throw badLayout()
+      break
     }
     const name = fromBytes(payload.subarray(at, nameEnd))
     pairs.push([name, fromBytes(payload.subarray(nameEnd + 1, valueEnd))])
     at = valueEnd + 1
   }
   if (at !== payload.length - 1) {
-    throw badLayout()
+    throw new ProtocolViolationError(
+      'invalid startup packet layout: expected terminator as last byte',
+    )
   }
   return pairs
-}
-
-function badLayout(): ProtocolViolationError {
-  return new ProtocolViolationError(
-    'invalid startup packet layout: expected terminator as last byte',
-  )
 }
 
 function lastValue(pairs: readonly StartupParameter[], wanted: string): ByteString | undefined {
