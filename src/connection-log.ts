@@ -5,10 +5,9 @@
  * @module
  */
 import type tls from 'node:tls'
-import { toText } from './byte-string.ts'
+import { type ByteString, toText } from './byte-string.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { Peer } from './listener/peer.ts'
-import { printable } from './log.ts'
 import type { ConnectionServices } from './services.ts'
 import type { StartupMessage } from './startup/startup-message.ts'
 
@@ -38,7 +37,7 @@ export function logAuthorized(
   const application =
     startup.applicationName === undefined
       ? ''
-      : ` application_name=${printable(toText(startup.applicationName))}`
+      : ` application_name=${cleanAscii(startup.applicationName)}`
   const encrypted = client.stream.tls === undefined ? '' : describeTls(client.stream.tls)
   client.log.log(
     `${replication}connection authorized: user=${toText(startup.user)}${database}${application}${encrypted}`,
@@ -56,6 +55,14 @@ export function logReady(client: ClientConnection, services: ConnectionServices)
 
 function describePeer(peer: Peer): string {
   return peer.kind === 'local' ? 'host=[local]' : `host=${peer.address} port=${peer.port}`
+}
+
+// pg_clean_ascii() in common/string.c
+function cleanAscii(value: ByteString): string {
+  return value.replace(
+    /[^\x20-\x7e]/g,
+    (byte) => `\\x${byte.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )
 }
 
 function describeTls(socket: tls.TLSSocket): string {

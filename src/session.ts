@@ -274,14 +274,14 @@ async function relaySession(
 async function forwardCancel(
   client: ClientConnection,
   cancelKey: CancelKey,
-  { cancelKeys, log }: ConnectionServices,
+  { cancelKeys }: ConnectionServices,
 ): Promise<void> {
   const found = cancelKeys.find(cancelKey)
   if (found.kind === 'found') {
     const { upstream, cancelKey: behind } = found.target
     await sendCancelRequest(upstream, behind, { signal: client.signal })
   } else {
-    log.log(
+    client.log.log(
       found.kind === 'no_process'
         ? `PID ${cancelKey.processId} in cancel request did not match any process`
         : `wrong key in cancel request for process ${cancelKey.processId}`,
