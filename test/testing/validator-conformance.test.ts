@@ -2,7 +2,15 @@ import { createHmac } from 'node:crypto'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import type { ConformanceOptions } from '../../src/testing/index.ts'
 import { conformanceCases, validatorConformance } from '../../src/testing/index.ts'
-import type { ValidatorInit } from '../../src/validator/contract.ts'
+import type {
+  Awaitable,
+  ValidationRequest,
+  ValidatorContext,
+  ValidatorInit,
+  ValidatorResult,
+} from '../../src/validator/contract.ts'
+
+type Answer = () => Awaitable<ValidatorResult | false>
 
 const { default: init } = (await import(
   new URL('../fixtures/validators/sealed-tokens.js', import.meta.url).href
@@ -136,6 +144,71 @@ describe('the conformance kit', () => {
     expect(await failuresOf(undefined, { delegation: 'refused' })).toEqual([
       'refuses delegation, which it does not support',
     ])
+  })
+
+  /** The sound module, asked through `change`. */
+  const wrapped =
+    (change: (request: ValidationRequest<unknown>, answer: Answer) => Answer): ValidatorInit =>
+    async (settings, context) => {
+      const sound = await init(settings, context)
+      return {
+        ...sound,
+        validate: (state, request) => change(request, () => sound.validate(state, request))(),
+      }
+    }
+  const failuresOfModule = async (
+    module: ValidatorInit,
+    change: Partial<ConformanceOptions> = {},
+  ): Promise<string[]> => {
+    const failed: string[] = []
+    for (const { name, run } of conformanceCases(module, { ...about(), ...change })) {
+      await run().catch(() => failed.push(name))
+    }
+    return failed
+  }
+
+  test('does not take the end of a sentence for a token that is a full stop', async () => {
+    const talking = wrapped((_request, answer) => async () => {
+      const result = await answer()
+      return result !== false && !result.authorized ? { ...result, errorDetail: 'No.' } : result
+    })
+    expect(await failuresOfModule(talking)).toEqual([])
+  })
+
+  test('takes an error for a refusal of delegation, and no yes', async () => {
+    const strict = wrapped((request, answer) => () => {
+      if (request.delegateIdentMapping) {
+        throw new Error('config_mismatch')
+      }
+      return answer()
+    })
+    expect(await failuresOfModule(strict, { delegation: 'refused' })).toEqual([])
+    expect(await failuresOfModule(strict)).toEqual([
+      'decides about the role itself under delegation',
+    ])
+  })
+
+  test('tells the module of its rules, each with its options', async () => {
+    const told: ValidatorContext['rules'][] = []
+    const curious: ValidatorInit = (settings, context) => {
+      told.push(context.rules)
+      return init(settings, context)
+    }
+    await failuresOfModule(curious)
+    await failuresOfModule(curious, { delegation: 'refused' })
+    const rule = { issuer: 'https://idp.test', scope: ['login'], options: {} }
+    const ordinary = { ...rule, place: 'the rule of the kit', delegateIdentMapping: false }
+    const delegating = {
+      ...rule,
+      place: 'the delegating rule of the kit',
+      delegateIdentMapping: true,
+    }
+    expect(told).toEqual([[ordinary, delegating], [ordinary]])
+    const options = { unknown: 'x' }
+    const failed = await failuresOfModule(init, {
+      delegation: { foreignRole: 'postgres', options },
+    })
+    expect(failed).toEqual(['decides about the role itself under delegation'])
   })
 
   test('wants a reason for every case that is left out', async () => {
