@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 export { type DriverOAuthOptions, pgOAuth } from './adapters/pg.ts'
+export { type PgClientOAuthOptions, pgOAuthClient } from './adapters/pg-client.ts'
+export type { PgClientClass } from './adapters/pg-internals.ts'
 export { type PostgresTarget, postgresOAuth } from './adapters/postgres.ts'
 export {
   type ConnectOAuthOptions,

@@ -5,6 +5,7 @@
  * @module
  */
 import net from 'node:net'
+import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { sslRequest } from '../../protocol/frontend-messages.ts'
 import { SocketSource } from '../../stream/socket-source.ts'
@@ -60,10 +61,17 @@ function assertAcceptable(endpoint: Endpoint, plan: LoginPlan): void {
     throw insecure(endpoint, 'the connection would not be encrypted')
   }
   const weak = options === false || options.rejectUnauthorized === false
+  if (weak && allowInsecureTransport) {
+    warnInsecure(endpoint, plan)
+  }
+}
+
+/** Tells the log, once for each server, that the user accepted what should not be. */
+export function warnInsecure(endpoint: Endpoint, { warned, log }: LoginPlan): void {
   const name = describeEndpoint(endpoint)
-  if (weak && allowInsecureTransport && !plan.warned.has(name)) {
-    plan.warned.add(name)
-    plan.log?.warning('tokens are sent over a connection that is not secured', { server: name })
+  if (!warned.has(name)) {
+    warned.add(name)
+    log?.warning('tokens are sent over a connection that is not secured', { server: name })
   }
 }
 
@@ -158,7 +166,7 @@ function certificateError(error: Error, endpoint: Endpoint): Error {
 /** Runs something that reads a socket; the signal destroys the socket, which ends the reading. */
 export async function abortable<Value>(
   signal: AbortSignal,
-  socket: net.Socket,
+  socket: Duplex,
   run: () => Promise<Value>,
 ): Promise<Value> {
   const stop = (): void => {

@@ -1,13 +1,14 @@
 import { inspect } from 'node:util'
-import { Client, Pool, Query } from 'pg'
+import { Client, Query } from 'pg'
 import postgres from 'postgres'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import {
-  type DriverOAuthOptions,
+  type PgClientOAuthOptions,
   TokenConfigError,
   TokenProvider,
   credential,
   pgOAuth,
+  pgOAuthClient,
   postgresOAuth,
 } from '../../../src/client/index.ts'
 import {
@@ -21,6 +22,7 @@ import {
 } from '../../../src/protocol/backend-messages.ts'
 import { CANCEL_REQUEST_CODE } from '../../../src/protocol/limits.ts'
 import { cString, encodeMessage, int32 } from '../../../src/protocol/message.ts'
+import { DRIVERS, byClass as pgByClass } from '../support/drivers.ts'
 import {
   type Peer,
   READY,
@@ -33,74 +35,6 @@ import {
 
 const LOCAL = { tls: false, insecure: 'loopback-only' } as const
 const TOKEN = 'driver-secret-token'
-
-/** The two drivers behind one face. */
-interface Driver {
-  /** Runs `select 1` in a fresh client or pool of one and closes it. */
-  once(server: Target, options: DriverOAuthOptions, extra?: object): Promise<unknown>
-  pool(server: Target, options: DriverOAuthOptions, max: number, extra?: object): PoolFace
-}
-interface PoolFace extends AsyncDisposable {
-  query(sql: string): Promise<unknown>
-}
-type Target = Pick<ScriptedServer, 'host' | 'port'>
-
-const pgDriver: Driver = {
-  async once(server, options, extra = {}) {
-    const client = new Client({
-      host: server.host,
-      port: server.port,
-      user: 'ann',
-      ...pgOAuth(options),
-      ...extra,
-    })
-    client.on('error', () => {})
-    try {
-      await client.connect()
-      return (await client.query('select 1')).rows
-    } finally {
-      await client.end()
-    }
-  },
-  pool(server, options, max, extra = {}) {
-    const pool = new Pool({
-      host: server.host,
-      port: server.port,
-      user: 'ann',
-      max,
-      ...pgOAuth(options),
-      ...extra,
-    })
-    pool.on('error', () => {})
-    return {
-      query: async (sql) => (await pool.query(sql)).rows,
-      [Symbol.asyncDispose]: () => pool.end(),
-    }
-  },
-}
-
-const postgresDriver: Driver = {
-  async once(server, options, extra = {}) {
-    await using pool = this.pool(server, options, 1, extra)
-    return await pool.query('select 1')
-  },
-  pool(server, options, max, extra = {}) {
-    const sql = postgres({
-      host: server.host,
-      port: server.port,
-      user: 'ann',
-      max,
-      fetch_types: false,
-      backoff: () => 0,
-      ...postgresOAuth(options),
-      ...extra,
-    })
-    return {
-      query: async (text) => [...(await sql.unsafe(text))],
-      [Symbol.asyncDispose]: () => sql.end({ timeout: 1 }),
-    }
-  },
-}
 
 const thrownBy = async (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
@@ -121,9 +55,11 @@ beforeAll(async () => {
 })
 
 describe.each([
-  ['pg', pgDriver],
-  ['postgres', postgresDriver],
+  ['pg', DRIVERS.pg],
+  ['M10: pg by class', DRIVERS['pg by class']],
+  ['postgres', DRIVERS.postgres],
 ])('%s', (name, driver) => {
+  const byClass = name.startsWith('M10')
   let calls = 0
   afterEach(() => {
     calls = 0
@@ -134,7 +70,7 @@ describe.each([
   }
   const local = { ...LOCAL, token }
   // What the driver says when a session is cut off during a query.
-  const cut = name === 'pg' ? 'Connection terminated unexpectedly' : 'CONNECTION_CLOSED'
+  const cut = name !== 'postgres' ? 'Connection terminated unexpectedly' : 'CONNECTION_CLOSED'
 
   it('M1, M3: logs in, asks and ends', async () => {
     await using server = await scriptedServer(honest((sent) => sent === TOKEN))
@@ -163,15 +99,23 @@ describe.each([
       honest(() => true),
       { tls: await authority.issue() },
     )
-    const error = await thrownBy(driver.once(server, { token }))
+    // What is not verified by the driver is not verified by us.
+    const tls = byClass ? { rejectUnauthorized: false } : {}
+    const error = await thrownBy(driver.once(server, { tls, token }))
     expect(error).toMatchObject({ code: 'ERR_INSECURE_TRANSPORT' })
     expect(calls).toBe(0)
+    expect(server.peers).toHaveLength(0)
     await using plain = await scriptedServer(
       honest(() => true),
       { sslAnswer: 'N' },
     )
-    const refused = await thrownBy(driver.once(plain, { token }))
-    expect(refused).toMatchObject({ code: 'ERR_INSECURE_TRANSPORT' })
+    const refused = await thrownBy(driver.once(plain, { tls, token }))
+    expect(refused).toMatchObject(
+      byClass
+        ? { message: 'The server does not support SSL connections' }
+        : { code: 'ERR_INSECURE_TRANSPORT' },
+    )
+    expect(calls).toBe(0)
     expect(plain.peers).toHaveLength(0)
   })
 
@@ -240,7 +184,15 @@ describe.each([
     expect(server.peers[0]?.received).toEqual([])
   })
 
-  it('M6: encryption in the driver as well is a configuration error', async () => {
+  it('M6: encryption in two places is a configuration error', async () => {
+    if (byClass) {
+      for (const twice of [{ tls: {} }, { tls: false }, { sslnegotiation: 'direct' }] as const) {
+        expect(() =>
+          pgOAuthClient(Client, { token, ...twice } as object as PgClientOAuthOptions),
+        ).toThrow('TLS is the driver’s here')
+      }
+      return
+    }
     await using server = await scriptedServer(honest(() => true))
     const error = await thrownBy(driver.once(server, local, { ssl: true }))
     expect(error).toBeInstanceOf(TokenConfigError)
@@ -334,8 +286,9 @@ describe.each([
     await using server = await scriptedServer(honest(() => true))
     const options = name === 'pg' ? pgOAuth(local) : postgresOAuth(local)
     expect(inspect(options, { depth: 9, showHidden: true })).not.toContain(TOKEN)
-    if (name === 'pg') {
-      const client = new Client({ ...server, user: 'ann', ...pgOAuth(local) })
+    if (name !== 'postgres') {
+      const way = byClass ? pgByClass(local) : { Client, config: pgOAuth(local) }
+      const client = new way.Client({ ...server, user: 'ann', ...way.config })
       await client.connect()
       await client.query('select 1')
       expect(inspect(client, { depth: 20, showHidden: true })).not.toContain(TOKEN)
@@ -366,7 +319,7 @@ describe.each([
 
   it('M3: the driver’s own connect timeout ends a login that hangs', async () => {
     await using server = await scriptedServer(() => {})
-    const extra = name === 'pg' ? { connectionTimeoutMillis: 100 } : { connect_timeout: 0.1 }
+    const extra = name !== 'postgres' ? { connectionTimeoutMillis: 100 } : { connect_timeout: 0.1 }
     const error = await thrownBy(driver.once(server, local, extra))
     expect((error as Error).message).toMatch(/timeout/i)
   })
@@ -425,7 +378,8 @@ describe.each([
     const options = { ...local, maxTokenAge: 1800 }
     if (name === 'pg') {
       expect(pgOAuth(options)).toMatchObject({ maxLifetimeSeconds: 1800 })
-    } else {
+    }
+    if (name === 'postgres') {
       expect(postgresOAuth(options)).toMatchObject({ max_lifetime: 1800 })
     }
     await using server = await scriptedServer(honest(() => true))

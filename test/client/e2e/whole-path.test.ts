@@ -13,9 +13,11 @@ import { describe, expect, it } from 'vitest'
 import {
   TokenProvider,
   TokenRejectedError,
+  type TokenSource,
   connectOAuth,
   credential,
   pgOAuth,
+  pgOAuthClient,
   postgresOAuth,
   runExec,
   sources,
@@ -51,9 +53,23 @@ function counted(): { provider: TokenProvider; readonly calls: number } {
   }
 }
 
-describe('pg', () => {
-  const client = () =>
-    new Client({ ...where(), ...pgOAuth({ token, tls: tls(), issuer: whole().issuer.issuer }) })
+/** The two ways in, each with options for a client and for a pool. */
+const ways = {
+  pg: (source: TokenSource | TokenProvider, issuer?: string) => ({
+    Client,
+    config: pgOAuth({ token: source, issuer, tls: tls() }),
+  }),
+  'M10: pg by class': (source: TokenSource | TokenProvider, issuer?: string) => ({
+    Client: pgOAuthClient(Client, { token: source, issuer }),
+    config: { ssl: tls() },
+  }),
+}
+
+describe.each(Object.entries(ways))('%s', (_name, way) => {
+  const client = () => {
+    const { Client: Chosen, config } = way(token, whole().issuer.issuer)
+    return new Chosen({ ...where(), ...config })
+  }
 
   it('M1: logs in, queries with parameters, fails a query and ends', async () => {
     const one = client()
@@ -87,7 +103,8 @@ describe('pg', () => {
 
   it('M4: a refused token is 28000', async () => {
     const wrong = async () => credential(await whole().issuer.mintToken({ sub: 'bob' }))
-    const one = new Client({ ...where(), ...pgOAuth({ token: wrong, tls: tls() }) })
+    const { Client: Chosen, config } = way(wrong)
+    const one = new Chosen({ ...where(), ...config })
     await expect(one.connect()).rejects.toMatchObject({
       code: '28000',
       message: 'OAuth bearer authentication failed for user "alice"',
@@ -97,11 +114,8 @@ describe('pg', () => {
 
   it('D2: 10 workers with 100 queries each over a pool make one call', async () => {
     const count = counted()
-    const pool = new Pool({
-      ...where(),
-      max: 10,
-      ...pgOAuth({ token: count.provider, tls: tls() }),
-    })
+    const { Client: Chosen, config } = way(count.provider)
+    const pool = new Pool({ ...where(), max: 10, Client: Chosen, ...config })
     const worker = async (_value: unknown, number: number): Promise<void> => {
       for (let n = 0; n < 100; n += 1) {
         const { rows } = await pool.query('select $1::int as n', [number * 100 + n])
