@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { duration } from '../settings/values.ts'
 import { ALGORITHMS, type Algorithm, DEFAULT_ALGORITHMS } from './algorithms.ts'
 import type { KeyPolicy } from './admit-keys.ts'
-import type { RefreshPolicy } from './key-ring.ts'
+import type { RefreshPolicy } from './refresh-policy.ts'
 
 const DAY_MS = 86_400_000
 
@@ -27,6 +27,11 @@ export const keySettings = z.strictObject({
   max_rsa_bits: z.int().max(8192).default(4096),
   /** RSA keys with the public exponent 3. */
   allow_small_exponent: z.boolean().default(false),
+  /** What `use` of a key may say: `jwt-svid` in the trust bundle of a SPIFFE trust domain. */
+  uses: z
+    .array(z.enum(['sig', 'jwt-svid']))
+    .min(1)
+    .default(['sig']),
   /** Tokens that name no key, where exactly one key fits. */
   allow_missing_kid: z.boolean().default(false),
 })
@@ -40,6 +45,7 @@ export const algorithms: z.ZodType<readonly Algorithm[]> = z
 
 export function keyPolicy(settings: KeySettings, algorithms: readonly Algorithm[]): KeyPolicy {
   return {
+    uses: new Set(settings.uses),
     algorithms: new Set(algorithms),
     minRsaBits: settings.min_rsa_bits,
     maxRsaBits: settings.max_rsa_bits,

@@ -1,0 +1,230 @@
+/**
+ * The key set of one issuer over time: fetched before it is needed, kept through an outage, and never
+ * asked for more often than the provider can stand.
+ *
+ * cold → fresh → ageing (renewed in the background) → stale (renewing fails; logins go on) → dead.
+ *
+ * @module
+ */
+import { createHash } from 'node:crypto'
+import type { ValidatorLog } from 'pgbearer/validator'
+import { abortable } from '../abortable.ts'
+import { CLOCK } from '../clock.ts'
+import { Fault } from '../refusal.ts'
+import { type AdmittedKeys, admitKeys, type KeyPolicy } from './admit-keys.ts'
+import { Backoff } from './backoff.ts'
+import type { KeySource } from './key-source.ts'
+import { freshFor, type RefreshPolicy, renewIn } from './refresh-policy.ts'
+
+// Without a login for this long, nothing is renewed any more.
+const IDLE_MS = 3_600_000
+// Logins that may wait for the same fetch.
+const MAX_WAITERS = 1_000
+
+/** The keys that are trusted now. */
+export interface TrustedKeys {
+  readonly keys: AdmittedKeys
+  /** Counts up with every change of the keys. */
+  readonly generation: number
+}
+
+interface Held extends TrustedKeys {
+  readonly fingerprint: string
+  /** By the monotonic clock. */
+  readonly loadedAt: number
+  readonly freshMs: number
+}
+
+export interface KeptKeysOptions {
+  readonly source: KeySource
+  readonly keyPolicy: KeyPolicy
+  readonly refresh: RefreshPolicy
+  readonly log: ValidatorLog
+  /** Called when the provider has answered, whether or not the keys changed. */
+  readonly renewed: () => void
+}
+
+export class KeptKeys implements AsyncDisposable {
+  readonly #options: KeptKeysOptions
+  readonly #closing = new AbortController()
+  readonly #backoff = new Backoff()
+  #held: Held | undefined
+  #loading: Promise<TrustedKeys> | undefined
+  #waiters = 0
+  #lastUsed = CLOCK.monotonicMs()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: KeptKeysOptions) {
+    this.#options = options
+  }
+
+  /** Fetches the keys if there are none; throws what went wrong. */
+  async prefetch(): Promise<void> {
+    if (this.#held === undefined) {
+      await this.fetch(this.#closing.signal)
+    }
+  }
+
+  /** How many keys there are. */
+  get size(): number {
+    return this.#held?.keys.keys.length ?? 0
+  }
+
+  /** A fetch is under way. */
+  get isFetching(): boolean {
+    return this.#loading !== undefined
+  }
+
+  /** The last fetch did not fail, or long enough ago. */
+  get mayFetch(): boolean {
+    return !this.#backoff.isWaiting
+  }
+
+  /**
+   * The keys, or undefined while there are none to be trusted. Asking counts as use: keys that are used
+   * are kept fresh, in the background.
+   */
+  trusted(): TrustedKeys | undefined {
+    const now = CLOCK.monotonicMs()
+    this.#lastUsed = now
+    const held = this.#held
+    if (held === undefined || this.#isDead(held, now)) {
+      return undefined
+    }
+    if (now - held.loadedAt >= held.freshMs) {
+      this.#renewInBackground()
+    }
+    return held
+  }
+
+  /**
+   * Waits for the fetch that is under way, or for a new one.
+   *
+   * @param signal - ends the waiting of this caller, not the fetch
+   * @throws {Fault} what went wrong, also where that was a moment ago and nobody is asked again yet
+   */
+  async fetch(signal: AbortSignal): Promise<TrustedKeys> {
+    if (!this.isFetching && !this.mayFetch) {
+      throw this.#backoff.lastFault ?? new Fault('provider_unavailable', 'the last attempt failed')
+    }
+    if (this.#waiters >= MAX_WAITERS) {
+      throw new Fault('overloaded', `more than ${MAX_WAITERS} logins wait for keys`)
+    }
+    this.#waiters += 1
+    try {
+      return await abortable(this.#load(), signal)
+    } finally {
+      this.#waiters -= 1
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#closing.abort(new Fault('provider_unavailable', 'the validator is shutting down'))
+    await this.#loading?.catch(() => undefined)
+  }
+
+  #isDead(held: Held, now: number): boolean {
+    return now - held.loadedAt >= Math.max(held.freshMs, this.#options.refresh.staleUntilMs)
+  }
+
+  #renewInBackground(): void {
+    if (!this.isFetching && this.mayFetch) {
+      // The failure is in the log, and counted.
+      this.#load().catch(() => undefined)
+    }
+  }
+
+  /** Single flight: whoever comes while a fetch is under way shares it. */
+  #load(): Promise<TrustedKeys> {
+    this.#loading ??= this.#loadOnce().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  async #loadOnce(): Promise<TrustedKeys> {
+    clearTimeout(this.#timer)
+    const { source, keyPolicy, refresh } = this.#options
+    try {
+      const { document, maxAgeSeconds } = await source.load(this.#closing.signal)
+      const keys = await admitKeys(document, keyPolicy)
+      this.#closing.signal.throwIfAborted()
+      const freshMs = freshFor(source.refresh, maxAgeSeconds, refresh)
+      return this.#swap(keys, fingerprintOf(document.keys), freshMs)
+    } catch (error) {
+      throw this.#failed(error)
+    }
+  }
+
+  /** All at once: a document is either used as a whole or not at all. */
+  #swap(keys: AdmittedKeys, fingerprint: string, freshMs: number): TrustedKeys {
+    const { source, log, refresh, renewed } = this.#options
+    if (this.#backoff.failures > 0) {
+      log.log(`keys from ${source.description} are available again`)
+    }
+    this.#backoff.succeeded()
+    renewed()
+    const before = this.#held
+    const isNew = fingerprint !== before?.fingerprint
+    if (isNew) {
+      announce(keys, source.description, log)
+    }
+    const generation = (before?.generation ?? 0) + (isNew ? 1 : 0)
+    const held = { keys, generation, fingerprint, loadedAt: CLOCK.monotonicMs(), freshMs }
+    this.#held = held
+    if (source.refresh !== 'never') {
+      this.#schedule(renewIn(freshMs, refresh))
+    }
+    return held
+  }
+
+  #failed(error: unknown): Fault {
+    const { source, log } = this.#options
+    const fault = asFault(error, source.description)
+    if (this.#closing.signal.aborted) {
+      return fault
+    }
+    const wait = this.#backoff.failed(fault)
+    log.warning(`cannot load keys: ${fault.message}`, {
+      failures: this.#backoff.failures,
+      keys: this.trusted() === undefined ? 'none' : 'kept',
+    })
+    this.#schedule(wait)
+    return fault
+  }
+
+  #schedule(delayMs: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      if (CLOCK.monotonicMs() - this.#lastUsed < IDLE_MS) {
+        this.#renewInBackground()
+      }
+    }, delayMs)
+    this.#timer.unref()
+  }
+}
+
+function announce(keys: AdmittedKeys, description: string, log: ValidatorLog): void {
+  log.log(`keys loaded from ${description}`, { keys: keys.keys.length })
+  for (const alarm of keys.alarms) {
+    log.warning(`in the key set from ${description}: ${alarm}`)
+  }
+  if (keys.keys.length === 0) {
+    log.warning(`the key set from ${description} has no key that can verify a token`, {
+      hint: 'A provider that signs with a shared secret (HS256) publishes no keys.',
+    })
+  }
+}
+
+function asFault(error: unknown, description: string): Fault {
+  if (error instanceof Fault) {
+    return error
+  }
+  const problem = error instanceof Error ? error.message : 'unknown error'
+  return new Fault('provider_bad_response', `the key set from ${description}: ${problem}`)
+}
+
+function fingerprintOf(keys: unknown): string {
+  return createHash('sha256').update(JSON.stringify(keys)).digest('base64')
+}
