@@ -9,6 +9,7 @@ import { inspectRules, type Rules, type RulesReport } from '../config/rules.ts'
 import type { Settings } from '../config/settings.ts'
 import { ValidatorLoadError } from '../errors.ts'
 import { inspectSnapshot } from '../snapshot.ts'
+import { warnOfUpstreamTokens } from '../upstream-tokens/load-upstream-tokens.ts'
 import { disposeValidators } from '../validator/dispose-validators.ts'
 import { type CollectedLine, CollectedLog } from './collected-log.ts'
 import { type LocateValidator, plainProblem, type Problem, problemOf } from './problem.ts'
@@ -39,6 +40,9 @@ export async function inspectConfiguration({
   const log = new CollectedLog()
   const inspect = withoutSecrets ? inspectRulesOnly : inspectSnapshot
   const found = settings && (await inspect(settings, log, { checkOnly: true }))
+  if (settings !== undefined) {
+    warnOfUpstreamTokens(settings, log)
+  }
   const report = found?.rules
   const locate = validatorPlaces(config)
   const errors = [...wrong, ...(found?.errors ?? [])].map((error) => problemOf(error, locate))
@@ -48,7 +52,7 @@ export async function inspectConfiguration({
     errors,
     warnings: [
       ...(report?.hba.warnings ?? []).map((warning) => problemOf(warning, locate)),
-      ...log.lines.flatMap((line) => moduleWarning(line, locate)),
+      ...log.lines.flatMap((line) => warningsOf(line, config, locate)),
     ],
     rules: errors.length === 0 ? report?.rules : undefined,
     [Symbol.asyncDispose]: () => disposeValidators(report?.validators ?? [], { log }),
@@ -62,19 +66,38 @@ async function inspectRulesOnly(
   return { rules, errors: rules.errors }
 }
 
-function moduleWarning(
+function warningsOf(
   { level, message, fields }: CollectedLine,
+  config: string,
   locate: LocateValidator,
 ): Problem[] {
-  const { validator } = fields
-  if (level === 'log' || typeof validator !== 'string') {
-    return level === 'log' ? [] : [plainProblem(message, { code: 'WARNING' })]
+  const { validator, setting, detail } = fields
+  if (level === 'log') {
+    return []
+  }
+  if (typeof validator !== 'string') {
+    const place =
+      typeof setting === 'string' ? { file: config, line: lineOfSetting(config, setting) } : {}
+    const more = typeof detail === 'string' ? { detail } : {}
+    return [plainProblem(message, { code: 'WARNING', ...place, ...more })]
   }
   const { file, line } = locate(
     new ValidatorLoadError(message, { validator, reason: 'init_failed' }),
   )
   const text = `OAuth validator module "${validator}": ${message}`
   return [plainProblem(text, { code: 'WARNING', file, line: line ?? null, validator })]
+}
+
+/** Where the last part of a dotted name is first set below its table; null where that is not written plainly. */
+function lineOfSetting(file: string, setting: string): number | null {
+  const names = setting.split('.')
+  const lines = readFileSync(file, 'utf8').split('\n')
+  const table = `[${names.slice(0, -1).join('.')}]`
+  const start = lines.findIndex((line) => line.replaceAll(/\s|#.*/g, '') === table)
+  const at = lines.findIndex(
+    (line, index) => index > start && line.trimStart().startsWith(names.at(-1) ?? ''),
+  )
+  return start === -1 || at === -1 ? null : at + 1
 }
 
 // [validators.acme], [validators."./acme.js"], [[validators.composite.issuers]]

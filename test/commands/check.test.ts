@@ -192,6 +192,8 @@ host all +staff all trust
     ]) {
       expect(stderr).toContain(wanted)
     }
+    // Nobody who mends a file wants to know where in a module it was read.
+    expect(stderr).not.toContain('(at ')
     // What can be read is shown all the same.
     expect(stdout).toContain('{issuer=i,scope=s,validator=jwt}')
     expect(stdout).toContain('| end-of-line before role specification')
@@ -268,6 +270,35 @@ host all +staff all trust
     expect(stderr).toContain(
       `${path('pg_hba.conf')}:1: warning: hostssl record cannot match because SSL is disabled`,
     )
+  })
+
+  test('is told of tokens of clients that are shown to the server behind, with and without secrets', async () => {
+    const forward = `${JWT}${MEMBERS}${UPSTREAM}[upstream.oauth] # shown\ntoken = "forward"\n`
+    const { config } = good({ 'pgbearer.toml': forward })
+    const line = forward.split('\n').indexOf('token = "forward"') + 1
+    for (const withoutSecrets of [false, true]) {
+      const { status, stderr } = await runCheck({ config, withoutSecrets })
+      expect(status).toBe(0)
+      expect(stderr).toBe(
+        `${config}:${line}: warning: clients' tokens are shown to the server behind\n    DETAIL:  Whoever runs that server can use a token wherever it is good.\n`,
+      )
+    }
+    const { stdout } = await runCheck({ config, json: true })
+    expect(checkShape.parse(JSON.parse(stdout))).toMatchObject({
+      ok: true,
+      warnings: [{ code: 'WARNING', file: config, line, sql_state: null }],
+    })
+    for (const table of ['oauth.token = "forward"', 'oauth = { token = "forward" }']) {
+      const plain = good({ 'pgbearer.toml': `${JWT}${MEMBERS}${UPSTREAM}${table}\n` })
+      const { stderr } = await runCheck({ config: plain.config })
+      expect(stderr).toContain(`${plain.config}: warning: clients' tokens are shown`)
+    }
+  })
+
+  test('is not told of tokens that the server behind is not shown', async () => {
+    const provider = `${JWT}${MEMBERS}${UPSTREAM}[upstream.oauth]\ntoken = "provider"\n[upstream.oauth.source]\nenvironment = "env"\nvariable = "T"\n`
+    const { config } = good({ 'pgbearer.toml': provider })
+    expect(await runCheck({ config })).toMatchObject({ status: 0, stderr: '' })
   })
 
   test('is told of a check that a module was told to leave out', async () => {
