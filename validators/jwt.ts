@@ -70,7 +70,7 @@ const init: ValidatorInit = async (table, context) => {
 function readClaims(parts: TokenParts, header: TokenHeader, policy: IssuerPolicy): JsonObject {
   const claims = decodeObject(parts.payload, 'payload', policy.limits)
   refuseDisguisedNames(claims, policy.guardedNames)
-  checkIssuer(claims, policy.issuer)
+  checkIssuer(claims, policy.issuer, policy.issuerMayBeMissing)
   checkTokenType(header.typ, claims, policy.tokenType)
   checkRequiredClaims(claims, policy.requiredClaims)
   checkTimes(claims, policy.authorize.times)

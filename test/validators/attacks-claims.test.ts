@@ -75,6 +75,7 @@ describe('HDR-03: the type of the token', () => {
     undefined,
     'JWT',
     'jwt',
+    'JOSE',
     'at+jwt ',
     ' at+jwt',
     'at',

@@ -358,6 +358,28 @@ const FIXTURES: Readonly<Record<keyof typeof PRESETS, Fixture>> = {
       ['a token of another kind', 'wrong_type', { type: 'org' }],
     ],
   },
+  spiffe: {
+    preset: { name: 'spiffe', trust_domain: 'example.org' },
+    issuer: 'https://spire.example.org',
+    audience: 'postgres',
+    typ: 'JWT',
+    claims: { iss: undefined, sub: 'spiffe://example.org/ns/app/sa/worker', aud: ['postgres'] },
+    authnId: 'spiffe://example.org/ns/app/sa/worker',
+    scope: ['openid'],
+    refused: [
+      idToken({ nonce: 'n' }),
+      ['another trust domain', 'wrong_type', { sub: 'spiffe://example.org.evil/ns/app' }],
+      ['a trust domain below ours', 'wrong_type', { sub: 'spiffe://sub.example.org/ns/app' }],
+      ['a subject that is no SPIFFE ID', 'wrong_type', { sub: 'example.org/ns/app' }],
+      ['no subject', 'wrong_type', { sub: undefined }],
+      ['a token that names another issuer', 'unknown_issuer', { iss: 'https://other.example.org' }],
+      ['an issuer that is null', 'unknown_issuer', { iss: null }],
+      ['no audience', 'wrong_audience', { aud: undefined }],
+      ['no end', 'missing_claim', { exp: undefined }],
+      ['a token of the type of others', 'wrong_type', {}, { typ: 'at+jwt' }],
+      ['a key that the token brings along', 'header_rejected', {}, { jku: 'https://evil.example' }],
+    ],
+  },
 }
 
 for (const [name, fixture] of Object.entries(FIXTURES)) {
@@ -443,6 +465,74 @@ for (const [name, fixture] of Object.entries(FIXTURES)) {
     }
   })
 }
+
+describe('a SPIFFE trust bundle', () => {
+  const SVID = 'spiffe://example.org/ns/app/sa/worker'
+  const bundle = signingKey('RS256', 'jwt-1')
+  const x509 = signingKey('RS256', 'x509-1')
+  const keys = [
+    { ...bundle.jwk, use: 'jwt-svid', alg: undefined },
+    { ...x509.jwk, use: 'x509-svid', alg: undefined },
+  ]
+  const issuer = 'https://spire.example.org'
+  const svid = (key: typeof KEY, header: Claims = {}, changes: Claims = {}): string =>
+    signJws(
+      { alg: 'RS256', kid: key.kid, ...header },
+      { sub: SVID, aud: ['postgres'], iat: now, exp: now + 300, ...changes },
+      key,
+      'RS256',
+    )
+  const run = async (token: string, settings: Claims = {}): ReturnType<Runner['run']> => {
+    await using runner = await startValidator({
+      init: jwt,
+      settings: {
+        preset: { name: 'spiffe', trust_domain: 'example.org' },
+        audiences: ['postgres'],
+        jwks: { keys: JSON.parse(JSON.stringify(keys)), spiffe_sequence: 1 },
+        ...settings,
+      },
+      issuers: [issuer],
+    })
+    return await runner.run(token, { issuer, scope: ['openid'] })
+  }
+
+  it('verifies an SVID with its keys for JWT-SVIDs, whatever type the header says', async () => {
+    for (const typ of ['JWT', 'JOSE', undefined]) {
+      expect(await run(svid(bundle, { typ }))).toMatchObject({ authorized: true, authnId: SVID })
+    }
+    expect(await run(svid(bundle, {}, { iss: issuer }))).toMatchObject({ authorized: true })
+  })
+  it('verifies nothing with a key for certificates', async () => {
+    expect(await run(svid(x509))).toMatchObject({ code: 'no_matching_key' })
+  })
+  it('is no key set for the tokens of anybody else', async () => {
+    await expect(run(svid(bundle), { keys: { uses: ['sig'] } })).rejects.toThrow(
+      'there is no key that can verify a token',
+    )
+  })
+  it('keeps its trust domain where the table has claim rules of its own', async () => {
+    const claim_rules = [{ path: '/sub', op: 'prefix', value: 'spiffe://' }]
+    const token = svid(bundle, {}, { sub: 'spiffe://other.org/ns/app' })
+    expect(await run(token, { claim_rules })).toMatchObject({ code: 'wrong_type' })
+  })
+  it('is asked for where the preset says, unless the table knows better', () => {
+    const preset = {
+      name: 'spiffe',
+      trust_domain: 'example.org',
+      bundle_endpoint: 'https://spire.example.org/bundle',
+    }
+    expect(expandPreset({ preset })).toMatchObject({ jwks_uri: 'https://spire.example.org/bundle' })
+    expect(expandPreset({ preset, jwks_file: 'bundle.json' })).not.toHaveProperty('jwks_uri')
+    for (const trust_domain of ['', 'Example.org', 'spiffe://example.org', 'example.org/ns']) {
+      expect(() => expandPreset({ preset: { name: 'spiffe', trust_domain } })).toThrow(
+        'trust_domain: must be a trust domain',
+      )
+    }
+    expect(() =>
+      expandPreset({ preset: { ...preset, bundle_endpoint: 'http://spire.example.org' } }),
+    ).toThrow('bundle_endpoint')
+  })
+})
 
 describe('expandPreset', () => {
   it('lets the table win, and merges tables inside it', () => {

@@ -31,7 +31,12 @@ describe('a mistake in a table', () => {
     ],
     [{ claim_rules: [{ path: '/x', op: 'eq' }] }, 'claim_rules.0.value: '],
     [{ token_type: { typ: [] } }, 'token_type: typ and marker must not both be empty'],
-    [{ token_type: { typ: ['JWT'] } }, 'token_type: typ = "JWT" says nothing'],
+    [{ token_type: { typ: ['JWT'] } }, 'token_type: typ = "JWT" or "JOSE" says nothing'],
+    [
+      { token_type: { typ: ['application/jose'] } },
+      'token_type: typ = "JWT" or "JOSE" says nothing',
+    ],
+    [{ keys: { uses: ['enc'] } }, 'keys.uses.0'],
     [
       { authorization: { mode: 'role_map', claim: '/x' } },
       'authorization: mode = "role_map" and map belong together',

@@ -25,6 +25,7 @@ import { VerifiedTokens } from './token/verified-tokens.ts'
 export interface IssuerPolicy {
   /** What `iss` has to be. */
   readonly issuer: string
+  readonly issuerMayBeMissing: boolean
   readonly keys: KeyRing
   readonly verified: VerifiedTokens
   readonly limits: TokenLimits
@@ -135,6 +136,7 @@ function compile(settings: JwtSettings, issuer: string): Omit<IssuerPolicy, 'key
   }
   return {
     issuer: settings.allow_other_token_issuer ?? issuer,
+    issuerMayBeMissing: settings.allow_missing_issuer,
     verified: new VerifiedTokens({ entries: cache.entries, bytes: cache.bytes, ttlMs: cache.ttl }),
     limits: settings.limits,
     headers: new KnownHeaders(header, settings.limits, guarded),

@@ -6,7 +6,7 @@
  */
 import { z } from 'zod'
 import { claimRule, claimSettings } from './claims/settings.ts'
-import { canonicalType } from './claims/token-type.ts'
+import { canonicalType, isGenericType } from './claims/token-type.ts'
 import { httpSettings } from './http/settings.ts'
 import { ALGORITHMS } from './keys/algorithms.ts'
 import { algorithms, keySettings } from './keys/settings.ts'
@@ -32,8 +32,9 @@ const tokenType = z
   .refine(({ typ, marker }) => typ.length > 0 || marker.length > 0, {
     error: 'typ and marker must not both be empty',
   })
-  .refine(({ typ, marker }) => !typ.includes('jwt') || marker.length > 0, {
-    error: 'typ = "JWT" says nothing: put a rule that only access tokens meet into marker',
+  .refine(({ typ, marker }) => marker.length > 0 || !typ.some(isGenericType), {
+    error:
+      'typ = "JWT" or "JOSE" says nothing: put a rule that only access tokens meet into marker',
   })
 
 const limits = z.strictObject({
@@ -61,6 +62,8 @@ export const jwtSettings = z
     issuer: url.optional(),
     /** What `iss` is where it is not the issuer of the rule (Microsoft Entra, tokens of version 1). */
     allow_other_token_issuer: text.optional(),
+    /** `iss` may be left out (SPIFFE); one that is there is compared as ever. */
+    allow_missing_issuer: z.boolean().default(false),
     /** Which well-known address an issuer's metadata is at. */
     discovery: z.enum(['oidc', 'rfc8414']).default('oidc'),
     discovery_url: url.optional(),

@@ -8,9 +8,14 @@ import { type JsonObject, type JsonValue, member } from '../json.ts'
 import { Refusal } from '../refusal.ts'
 import { type ClaimPath, claimAt, showPath } from './claim-path.ts'
 
-/** Byte for byte: no trailing slash, case or port is forgiven (RFC 7519 §4.1.1, CVE-2024-53861). */
-export function checkIssuer(claims: JsonObject, issuer: string): void {
-  if (member(claims, 'iss') !== issuer) {
+/**
+ * Byte for byte: no trailing slash, case or port is forgiven (RFC 7519 §4.1.1, CVE-2024-53861).
+ *
+ * @param mayBeMissing - for JWT-SVIDs, whose specification has no rule about `iss`; default no
+ */
+export function checkIssuer(claims: JsonObject, issuer: string, mayBeMissing = false): void {
+  const iss = member(claims, 'iss')
+  if (iss !== issuer && !(mayBeMissing && iss === undefined)) {
     throw new Refusal('unknown_issuer', 'The token was issued by somebody else.')
   }
 }

@@ -12,7 +12,7 @@ export interface TokenTypePolicy {
   /** Values of the header parameter `typ`, lower case and without `application/`. */
   readonly typ: ReadonlySet<string>
   /**
-   * What proves that it is an access token where the header says only `JWT` or nothing. Without
+   * What proves that it is an access token where the header says only `JWT`, `JOSE` or nothing. Without
    * these, such a token is refused.
    */
   readonly marker: readonly ClaimRule[]
@@ -35,7 +35,7 @@ export function checkTokenType(
   policy: TokenTypePolicy,
 ): void {
   const kind = typ === undefined ? undefined : canonicalType(typ)
-  const untyped = kind === undefined || kind === 'jwt'
+  const untyped = kind === undefined || isGenericType(kind)
   const marked =
     untyped && policy.marker.length > 0 && policy.marker.every((rule) => meetsRule(claims, rule))
   const named = kind !== undefined && policy.typ.has(kind) && !OTHER_KINDS.has(kind)
@@ -50,6 +50,11 @@ export function checkTokenType(
 /** RFC 7515 §4.1.9: compared without regard to case, "application/" may be left out. */
 export function canonicalType(typ: string): string {
   return typ.toLowerCase().replace(/^application\//, '')
+}
+
+/** Any JWT, and any JWS (RFC 7515 §4.1.9): it says nothing about what a token is for. */
+export function isGenericType(kind: string): boolean {
+  return kind === 'jwt' || kind === 'jose'
 }
 
 function isOfOtherKind(claims: JsonObject): boolean {

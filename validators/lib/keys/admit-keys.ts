@@ -11,6 +11,8 @@ import { type Algorithm, algorithmsOfKey, isAlgorithm } from './algorithms.ts'
 import { hasRocaFingerprint } from './roca.ts'
 
 export interface KeyPolicy {
+  /** What `use` of a key may say, where it says anything. */
+  readonly uses: ReadonlySet<string>
   readonly algorithms: ReadonlySet<Algorithm>
   readonly minRsaBits: number
   readonly maxRsaBits: number
@@ -102,7 +104,7 @@ async function judge(jwk: unknown, policy: KeyPolicy): Promise<Verdict> {
   if (kid !== undefined && kid.length > MAX_KID) {
     return { kind: 'unusable', alarm: 'has a key id that is too long' }
   }
-  const algorithms = isForVerification(jwk) ? usableAlgorithms(jwk, policy) : []
+  const algorithms = isForVerification(jwk, policy) ? usableAlgorithms(jwk, policy) : []
   const [algorithm] = algorithms
   if (algorithm === undefined) {
     return { kind: 'unusable' }
@@ -116,11 +118,11 @@ async function judge(jwk: unknown, policy: KeyPolicy): Promise<Verdict> {
 }
 
 /** RFC 7517 §4.2, §4.3: both may be absent; what is there must allow checking signatures. */
-function isForVerification(jwk: JsonObject): boolean {
+function isForVerification(jwk: JsonObject, { uses }: KeyPolicy): boolean {
   const use = member(jwk, 'use')
   const operations = member(jwk, 'key_ops')
   return (
-    (use === undefined || use === 'sig') &&
+    (use === undefined || (typeof use === 'string' && uses.has(use))) &&
     (operations === undefined || (Array.isArray(operations) && operations.includes('verify')))
   )
 }

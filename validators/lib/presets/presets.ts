@@ -169,6 +169,27 @@ export const PRESETS = {
       token_type: { typ: [], marker: [is('type', 'app')] },
     }),
   ),
+
+  // A JWT-SVID names no issuer that a validator could compare: its keys and its trust domain are its origin.
+  spiffe: preset(
+    {
+      trust_domain: z
+        .string()
+        .regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain such as "example.org"'),
+      bundle_endpoint: z.url({ protocol: /^https$/ }).optional(),
+    },
+    ({ trust_domain: domain, bundle_endpoint: bundle }) => ({
+      ...NO_SCOPE,
+      algorithms: ['RS256', 'ES256', 'ES384'],
+      allow_missing_issuer: true,
+      ...(bundle === undefined ? {} : { jwks_uri: bundle }),
+      keys: { uses: ['sig', 'jwt-svid'] },
+      token_type: {
+        typ: [],
+        marker: [{ path: ['sub'], op: 'prefix', value: `spiffe://${domain}/` }],
+      },
+    }),
+  ),
 } as const satisfies Readonly<Record<string, Preset>>
 
 export type PresetName = keyof typeof PRESETS
