@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { AsyncLocalStorage } from 'node:async_hooks'
-import { TokenCallbackError, TokenConfigError, TokenTimeoutError } from '../errors.ts'
-import { TokenCallback, type TokenFunction } from './callback.ts'
-import { type CancelTimer, type Clock, monotonicClock, sleep } from './clock.ts'
+import { TokenCallbackError, TokenConfigError } from '../errors.ts'
+import { type CallbackTurn, CallbackTurns } from './callback-turns.ts'
+import { TokenCallback } from './callback.ts'
+import { type CancelTimer, type Clock, monotonicClock } from './clock.ts'
 import { type CredentialLike, type TokenCredential, copyCredential } from './credential.ts'
 import type {
   ClientLog,
@@ -15,25 +15,13 @@ import type {
   TokenProviderOptions,
   TokenSource,
 } from './provider-options.ts'
-import { type TokenRequest, tokenRequest } from './request.ts'
 import { type CachedToken, TokenCache, backgroundRefreshDelay } from './token-cache.ts'
-import { acceptCredential, callFailure, writtenOff } from './token-call.ts'
+import { callFailure } from './token-call.ts'
 import { TokenFlight } from './token-flight.ts'
 
 const MACHINE_TIMEOUT_MS = 60_000
 const INTERACTIVE_TIMEOUT_MS = 300_000
 const GRACE_MS = 30_000
-// libmongoc: at least this long between the end of one call and the start of the next.
-const CALL_SPACING_MS = 100
-
-/** One call of the callback, from its start until it has settled or is written off. */
-interface Call {
-  readonly key: string
-  readonly need: TokenNeed
-  readonly flight: TokenFlight<ProvidedToken>
-  readonly request: TokenRequest
-  over: boolean
-}
 
 /**
  * One per pool, per upstream or per command: the tokens, and the lock around the callback.
@@ -61,20 +49,14 @@ export class TokenProvider implements AsyncDisposable {
   readonly interactive: boolean
   /** Copied; see {@link TokenProviderOptions}. */
   readonly allowedHosts: readonly string[] | undefined
-  readonly #fn: TokenFunction
-  readonly #context: unknown
-  readonly #timeoutMs: number
-  readonly #graceMs: number
+  readonly #turns: CallbackTurns
   readonly #backgroundRefresh: boolean
   readonly #clock: Clock
   readonly #log: ClientLog | undefined
   readonly #cache: TokenCache
   readonly #flights = new Map<string, TokenFlight<ProvidedToken>>()
   readonly #timers = new Map<string, CancelTimer>()
-  readonly #inside = new AsyncLocalStorage<Call>()
   readonly #disposal = new AbortController()
-  #turn: Promise<void> = Promise.resolve()
-  #lastEnded: number | undefined
 
   /** @throws TokenConfigError without a callback, or with options that do not fit it. */
   constructor(source: TokenSource, options: TokenProviderOptions = {}) {
@@ -84,20 +66,21 @@ export class TokenProvider implements AsyncDisposable {
         'no token callback is set: a function, a tokenCallback() or one of the sources is needed',
       )
     }
-    this.#fn = callback.fn
-    this.#context = callback.context
+    const { fn, context } = callback
     this.interactive = callback.interactive
     if (options.allowedHosts !== undefined && !this.interactive) {
       throw new TokenConfigError('allowedHosts is for interactive token callbacks only')
     }
     this.allowedHosts = options.allowedHosts && Object.freeze([...options.allowedHosts])
-    const timeoutMs = this.interactive ? INTERACTIVE_TIMEOUT_MS : MACHINE_TIMEOUT_MS
-    this.#timeoutMs = checkedMs('timeoutMs', options.timeoutMs ?? timeoutMs)
-    this.#graceMs = checkedMs('graceMs', options.graceMs ?? GRACE_MS)
+    const defaultMs = this.interactive ? INTERACTIVE_TIMEOUT_MS : MACHINE_TIMEOUT_MS
+    const timeoutMs = checkedMs('timeoutMs', options.timeoutMs ?? defaultMs)
+    const graceMs = checkedMs('graceMs', options.graceMs ?? GRACE_MS)
     this.#backgroundRefresh = options.backgroundRefresh ?? false
-    this.#clock = options.clock ?? monotonicClock
-    this.#log = options.log
-    this.#cache = new TokenCache(this.#clock)
+    const { clock = monotonicClock, log } = options
+    this.#clock = clock
+    this.#log = log
+    this.#cache = new TokenCache(clock)
+    this.#turns = new CallbackTurns({ fn, context, clock, timeoutMs, graceMs, log })
   }
 
   /**
@@ -114,7 +97,7 @@ export class TokenProvider implements AsyncDisposable {
     if (fresh !== undefined) {
       return provided(fresh, { fromCache: true })
     }
-    if (this.#inside.getStore()?.over === false) {
+    if (this.#turns.isWithinCall) {
       throw new TokenCallbackError('the token callback asked its own provider for a token')
     }
     return this.#flightFor(key, need).join(need.signal)
@@ -178,95 +161,55 @@ export class TokenProvider implements AsyncDisposable {
     }
     const flight = new TokenFlight<ProvidedToken>()
     this.#flights.set(key, flight)
-    // #takeTurn never rejects: one failed call must not fail the next.
-    this.#turn = this.#turn.then(() => this.#takeTurn(key, need, flight, renewing))
+    this.#turns.queue({
+      flight,
+      begin: () => this.#begin(key, need, flight, renewing),
+      succeed: (credential, { refreshToken }) => {
+        if (!this.#disposal.signal.aborted) {
+          const token = this.#keep(key, need, credential)
+          const renewed = refreshToken !== undefined
+          flight.succeed(provided(token, { fromCache: false, renewed }))
+        }
+      },
+      fail: (cause) => this.#fall(key, flight, cause),
+      end: () => {
+        if (this.#flights.get(key) === flight) {
+          this.#flights.delete(key)
+        }
+      },
+    })
     return flight
   }
 
-  async #takeTurn(
+  #begin(
     key: string,
     need: TokenNeed,
     flight: TokenFlight<ProvidedToken>,
     renewing: CachedToken | undefined,
-  ): Promise<void> {
-    try {
-      await this.#space(flight.signal)
-      // Somebody may have stored a token while this one waited for its turn.
-      const held = this.#cache.fresh(key)
-      if (held !== undefined && held !== renewing) {
-        flight.succeed(provided(held, { fromCache: true }))
-      } else if (!flight.abandoned) {
-        await this.#call(key, need, flight)
-      }
-    } catch (error) {
-      flight.fail(error)
-    } finally {
-      if (this.#flights.get(key) === flight) {
-        this.#flights.delete(key)
-      }
+  ): ReturnType<CallbackTurn['begin']> {
+    // Somebody may have stored a token while this one waited for its turn.
+    const held = this.#cache.fresh(key)
+    if (held !== undefined && held !== renewing) {
+      flight.succeed(provided(held, { fromCache: true }))
+      return undefined
+    }
+    if (flight.abandoned) {
+      return undefined
+    }
+    const { username, target, issuer, clientId, announced, scope = announced?.scope } = need
+    const { discoveryUrl } = announced ?? {}
+    return {
+      username,
+      target,
+      issuer,
+      discoveryUrl,
+      scope,
+      clientId,
+      ...this.#cache.renewal(key),
     }
   }
 
-  async #space(signal: AbortSignal): Promise<void> {
-    const earliest = (this.#lastEnded ?? -Infinity) + CALL_SPACING_MS
-    // A timer may fire up to a millisecond early; the promise is "at least".
-    for (let wait = earliest - this.#clock.now(); wait > 0; wait = earliest - this.#clock.now()) {
-      await sleep(this.#clock, Math.ceil(wait), signal)
-    }
-  }
-
-  async #call(key: string, need: TokenNeed, flight: TokenFlight<ProvidedToken>): Promise<void> {
-    const call: Call = {
-      key,
-      need,
-      flight,
-      request: this.#requestFor(key, need, flight),
-      over: false,
-    }
-    const stopDeadline = this.#armDeadline(call)
-    const grace = writtenOff(this.#clock, this.#graceMs, flight.signal)
-    await Promise.race([this.#ask(call), grace.promise])
-    call.over = true
-    stopDeadline()
-    grace.stop()
-    this.#lastEnded = this.#clock.now()
-  }
-
-  #requestFor(key: string, need: TokenNeed, flight: TokenFlight<ProvidedToken>): TokenRequest {
-    const { reason, refreshToken } = this.#cache.renewal(key)
-    return tokenRequest<unknown>({
-      context: this.#context,
-      username: need.username,
-      target: need.target,
-      issuer: need.issuer,
-      discoveryUrl: need.announced?.discoveryUrl,
-      scope: need.scope ?? need.announced?.scope,
-      clientId: need.clientId,
-      reason,
-      refreshToken,
-      deadline: Number.isFinite(this.#timeoutMs) ? this.#clock.now() + this.#timeoutMs : undefined,
-      signal: flight.signal,
-    })
-  }
-
-  /** Never rejects. */
-  async #ask(call: Call): Promise<void> {
-    try {
-      const value = await this.#inside.run(call, async () => this.#fn(call.request))
-      const credential = acceptCredential(value, this.#log)
-      if (!call.over && !this.#disposal.signal.aborted) {
-        const token = this.#keep(call.key, call.need, credential)
-        const renewed = call.request.refreshToken !== undefined
-        call.flight.succeed(provided(token, { fromCache: false, renewed }))
-      }
-    } catch (error) {
-      this.#fall(call, error)
-    } finally {
-      call.over = true
-    }
-  }
-
-  #fall({ key, flight }: Call, cause: unknown): void {
+  #fall(key: string, flight: TokenFlight<ProvidedToken>, cause: unknown): void {
     const held = this.#cache.unexpired(key)
     if (held !== undefined) {
       this.#log?.debug('renewing the token failed; the one held has not expired')
@@ -274,19 +217,6 @@ export class TokenProvider implements AsyncDisposable {
       return
     }
     flight.fail(callFailure(cause, flight.timedOut))
-  }
-
-  #armDeadline(call: Call): CancelTimer {
-    if (!Number.isFinite(this.#timeoutMs)) {
-      return () => {}
-    }
-    return this.#clock.after(this.#timeoutMs, () => {
-      const text = `the token callback did not answer within ${this.#timeoutMs} ms`
-      const error = new TokenTimeoutError(text)
-      call.flight.expire(error)
-      // A credential that is returned in answer to the abort still counts.
-      setImmediate(() => this.#fall(call, error))
-    })
   }
 
   #keep(key: string, need: TokenNeed, credential: TokenCredential): CachedToken {
