@@ -109,7 +109,7 @@ async function tlsOptions(options: ExecCommandOptions): Promise<OAuthTlsOptions>
 }
 
 function environmentFor(
-  { user, database }: ExecCommandOptions,
+  { user, database, variable }: ExecCommandOptions,
   socket: { readonly directory: string; readonly port: number },
 ): NodeJS.ProcessEnv {
   const environment: NodeJS.ProcessEnv = {
@@ -121,7 +121,8 @@ function environmentFor(
     ...(user === undefined ? {} : { PGUSER: user }),
     ...(database === undefined ? {} : { PGDATABASE: database }),
   }
-  for (const name of REMOVED) {
+  // The variable that a token came in (sources env and gitlab) is for us, not for the program.
+  for (const name of [...REMOVED, ...(variable === undefined ? [] : [variable])]) {
     delete environment[name]
   }
   return environment

@@ -1,7 +1,7 @@
 import fs from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import {
   type CommandStreams,
   type ExecCommandOptions,
@@ -477,6 +477,22 @@ describe('pgbearer exec', () => {
     expect(code).toBe('28000')
     expect(error).toContain('OAuth bearer authentication failed')
     expect(out + err).not.toContain(TOKEN)
+  })
+
+  it('N7: a token that came in a variable is not in the program’s environment', async () => {
+    process.env['PGBEARER_TEST_EXEC_TOKEN'] = TOKEN
+    onTestFinished(() => {
+      delete process.env['PGBEARER_TEST_EXEC_TOKEN']
+    })
+    const { out, code } = await exec(
+      honest(() => true),
+      `${QUERY} say(process.env)`,
+      { source: 'env', path: undefined, variable: 'PGBEARER_TEST_EXEC_TOKEN' },
+    )
+    expect(code).toBe(0)
+    expect(out).toContain('PGHOST')
+    expect(out).not.toContain('PGBEARER_TEST_EXEC_TOKEN')
+    expect(out).not.toContain(TOKEN)
   })
 
   it('tells the program why, where the server was not reached or must not be', async () => {
