@@ -125,6 +125,59 @@ describe.each(Object.entries(kinds))('DEL-01, half of a delegation: %s', (_name,
   })
 })
 
+describe.each(Object.entries(kinds))('SCP-02, a scope that any client gets: %s', (_name, kind) => {
+  const warnings = ({ lines }: Runner): string[] =>
+    lines.filter((line) => line.startsWith('warning: ') && line.includes('scope'))
+
+  it('is a warning that names the rule', async () => {
+    for (const scope of [['openid'], ['openid', 'email', 'offline_access'], ['profile']]) {
+      const runner = await load(kind, {}, rule(), rule({ place: 'pg_hba.conf:9', scope }))
+      expect(warnings(runner)).toEqual([
+        expect.stringContaining(
+          `warning: pg_hba.conf:9: the only scope that is asked for is "${scope.join(' ')}"`,
+        ),
+      ])
+    }
+  })
+  it('is none beside one that is for the database, or in another spelling', async () => {
+    for (const scope of [['openid', 'db'], ['OpenID'], ['openid:db']]) {
+      expect(warnings(await load(kind, {}, rule({ scope })))).toEqual([])
+    }
+  })
+  it('is looked for in the settings where they name the scopes', async () => {
+    const openid = rule({ scope: ['openid'] })
+    expect(warnings(await load(kind, { scopes: ['db'] }, openid))).toEqual([])
+    const runner = await load(kind, { scopes: ['openid'] }, rule(), rule())
+    expect(warnings(runner)).toEqual([expect.stringContaining('scopes: the only scope')])
+  })
+  it('is no warning where the settings say that no scope is needed', async () => {
+    const none = { scopes: [], allow_empty_scope: true }
+    const runner = await load(kind, none, rule({ scope: ['openid'] }))
+    expect(warnings(runner)).toEqual([expect.stringContaining('allow_empty_scope = true')])
+  })
+  it('does not load where the settings require a specific one', async () => {
+    const strict = { require_specific_scope: true }
+    await expect(load(kind, strict, rule(), rule({ scope: ['openid'] }))).rejects.toThrow(
+      'pg_hba.conf:7: the only scope that is asked for is "openid"',
+    )
+    await load(kind, strict, rule())
+  })
+})
+
+describe('SCP-02, in the program', () => {
+  it('is a warning of pgbearer check, which is fine all the same', async () => {
+    const { config, path } = configure({
+      'pgbearer.toml': `oauth_validator_libraries = ["jwt"]\n[validators.jwt]\naudiences = ["db"]\n${UPSTREAM}`,
+      'pg_hba.conf': `host all all all oauth issuer=${ISSUER} scope=openid\n`,
+    })
+    const { status, stdout, stderr } = await runCheck({ config })
+    expect(status).toBe(0)
+    expect(stdout + stderr).toContain(
+      `${path('pg_hba.conf')}:1: the only scope that is asked for is "openid"`,
+    )
+  })
+})
+
 describe('DEL-01, a composite of many issuers', () => {
   it('says which of them has half of a delegation', async () => {
     const prefixed = (prefix: string): Table => ({

@@ -1,5 +1,6 @@
 /**
- * Rules that a module could never serve, found when they are loaded and not when somebody wants to log in.
+ * Rules that a module could never serve, or would serve for nearly anybody, found when they are loaded and not
+ * when somebody wants to log in.
  *
  * @module
  */
@@ -10,18 +11,26 @@ import { type AuthorizationPolicy, delegationProblem } from './role-authorizatio
 import { authorizationPolicy, type ClaimSettings } from './settings.ts'
 
 /**
- * Compares each rule with the settings.
+ * Compares each rule with the settings, and warns of scopes that keep nobody out.
  *
- * @throws {SettingsError} one line for each rule with half of a delegation, or without any scope
+ * @throws {SettingsError} one line for each rule with half of a delegation, without any scope, or, with
+ *   `require_specific_scope`, with a scope that every client of the provider gets
  */
-export function checkRules({ rules }: ValidatorContext, settings: ClaimSettings): void {
+export function checkRules({ rules, log }: ValidatorContext, settings: ClaimSettings): void {
   const policy = authorizationPolicy(settings)
   const problems = rules.flatMap((rule) => {
     const all = [problemOfDelegation(rule, policy), problemOfScope(rule, settings)]
     return all.filter((problem) => problem !== undefined).map((text) => `${rule.place}: ${text}`)
   })
+  const weak = weakScopes(rules, settings)
+  if (settings.require_specific_scope) {
+    problems.push(...weak)
+  }
   if (problems.length > 0) {
     throw new SettingsError(problems.join('\n'))
+  }
+  for (const warning of weak) {
+    log.warning(warning)
   }
 }
 
@@ -41,4 +50,18 @@ function problemOfScope(rule: ValidatorRule, settings: ClaimSettings): string | 
   return required.length === 0 && !settings.allow_empty_scope
     ? 'no scope is required; allow_empty_scope is not set'
     : undefined
+}
+
+// OpenID Connect Core §3.1.2.1, §5.4 and §11: about the user, and for whichever client asks.
+const COMMON_SCOPES = new Set(['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])
+
+/** The places whose scopes every client of the provider gets. */
+function weakScopes(rules: readonly ValidatorRule[], { scopes }: ClaimSettings): string[] {
+  const places = scopes === undefined ? rules : [{ place: 'scopes', scope: scopes }]
+  return places
+    .filter(({ scope }) => scope.length > 0 && scope.every((name) => COMMON_SCOPES.has(name)))
+    .map(
+      ({ place, scope }) =>
+        `${place}: the only scope that is asked for is "${scope.join(' ')}", which any client of the provider can get: ask for one that is meant for this database`,
+    )
 }

@@ -83,6 +83,8 @@ export const claimSettings = {
   /** Instead of the rule's scope. */
   scopes: z.array(scopeToken).optional(),
   allow_empty_scope: z.boolean().default(false),
+  /** `openid` and the like alone are an error and not only a warning: every client of the provider gets them. */
+  require_specific_scope: z.boolean().default(false),
   scope_claims: z.array(text).min(1).default(['scope']),
   scope_shape: z.enum(['string', 'array']).default('string'),
   scope_strip_prefixes: z.array(text).default([]),
