@@ -17,7 +17,8 @@ import { readText } from '../settings/values.ts'
 import { KeyRing } from './key-ring.ts'
 import { DiscoveredKeys, FixedKeys, KeysAtUrl, KeysInFile, type KeySource } from './key-source.ts'
 import { keyPolicy, refreshPolicy } from './settings.ts'
-import { type KeyRingLease, shareKeyRing } from './shared-key-rings.ts'
+import { SavedKeys } from './saved-keys.ts'
+import { type KeyRingLease, nameOf, shareKeyRing } from './shared-key-rings.ts'
 
 /** The settings that say where keys are, and how good they have to be. */
 export type KeySourceSettings = Pick<
@@ -43,17 +44,34 @@ export async function leaseIssuerKeys(
   context: ValidatorContext,
 ): Promise<KeyRingLease> {
   const source = await keySource(settings, rule, context)
-  const identity = [rule.issuer, source.identity, settings.keys, settings.algorithms]
+  const name = nameOf([rule.issuer, source.identity, settings.keys, settings.algorithms])
+  const saved = await savedKeys(settings, source.source, name, context)
   return shareKeyRing(
-    identity,
+    name,
     () =>
-      new KeyRing(
-        source.source,
-        keyPolicy(settings.keys, settings.algorithms),
-        refreshPolicy(settings.keys),
-        context.log,
-      ),
+      new KeyRing({
+        source: source.source,
+        keyPolicy: keyPolicy(settings.keys, settings.algorithms),
+        refresh: refreshPolicy(settings.keys),
+        saved,
+        log: context.log,
+      }),
   )
+}
+
+async function savedKeys(
+  { keys }: KeySourceSettings,
+  source: KeySource,
+  name: string,
+  { baseDirectory, log }: ValidatorContext,
+): Promise<SavedKeys | undefined> {
+  if (keys.persist === undefined) {
+    return undefined
+  }
+  if (source.refresh !== 'by_policy') {
+    throw new SettingsError('keys.persist: the keys are on this machine already')
+  }
+  return await SavedKeys.in(resolve(baseDirectory, keys.persist), name, log)
 }
 
 /**

@@ -6,14 +6,15 @@
  *
  * @module
  */
-import { createHash } from 'node:crypto'
 import type { ValidatorLog } from 'pgbearer/validator'
 import { abortable } from '../abortable.ts'
 import { CLOCK } from '../clock.ts'
 import { Fault } from '../refusal.ts'
-import { type AdmittedKeys, admitKeys, type KeyPolicy } from './admit-keys.ts'
+import type { AdmittedKeys, KeyPolicy } from './admit-keys.ts'
 import { Backoff } from './backoff.ts'
+import { announceKeys, type KeySet, readKeySet } from './key-set.ts'
 import type { KeySource } from './key-source.ts'
+import type { SavedKeys } from './saved-keys.ts'
 import { freshFor, type RefreshPolicy, renewIn } from './refresh-policy.ts'
 
 // Without a login for this long, nothing is renewed any more.
@@ -28,8 +29,7 @@ export interface TrustedKeys {
   readonly generation: number
 }
 
-interface Held extends TrustedKeys {
-  readonly fingerprint: string
+interface Held extends TrustedKeys, KeySet {
   /** By the monotonic clock. */
   readonly loadedAt: number
   readonly freshMs: number
@@ -39,6 +39,8 @@ export interface KeptKeysOptions {
   readonly source: KeySource
   readonly keyPolicy: KeyPolicy
   readonly refresh: RefreshPolicy
+  /** Where the keys survive a restart; undefined: nowhere. */
+  readonly saved: SavedKeys | undefined
   readonly log: ValidatorLog
   /** Called when the provider has answered, whether or not the keys changed. */
   readonly renewed: () => void
@@ -122,6 +124,7 @@ export class KeptKeys implements AsyncDisposable {
     clearTimeout(this.#timer)
     this.#closing.abort(new Fault('provider_unavailable', 'the validator is shutting down'))
     await this.#loading?.catch(() => undefined)
+    await this.#options.saved?.settled()
   }
 
   #isDead(held: Held, now: number): boolean {
@@ -148,35 +151,62 @@ export class KeptKeys implements AsyncDisposable {
     const { source, keyPolicy, refresh } = this.#options
     try {
       const { document, maxAgeSeconds } = await source.load(this.#closing.signal)
-      const keys = await admitKeys(document, keyPolicy)
+      const set = await readKeySet(document, keyPolicy)
       this.#closing.signal.throwIfAborted()
-      const freshMs = freshFor(source.refresh, maxAgeSeconds, refresh)
-      return this.#swap(keys, fingerprintOf(document.keys), freshMs)
+      return this.#swap(set, freshFor(source.refresh, maxAgeSeconds, refresh))
     } catch (error) {
-      throw this.#failed(error)
+      const restored = this.#held === undefined ? await this.#restore() : undefined
+      const fault = this.#failed(error)
+      if (restored === undefined) {
+        throw fault
+      }
+      return restored
     }
   }
 
   /** All at once: a document is either used as a whole or not at all. */
-  #swap(keys: AdmittedKeys, fingerprint: string, freshMs: number): TrustedKeys {
-    const { source, log, refresh, renewed } = this.#options
+  #swap(set: KeySet, freshMs: number): TrustedKeys {
+    const { source, log, refresh, renewed, saved } = this.#options
     if (this.#backoff.failures > 0) {
       log.log(`keys from ${source.description} are available again`)
     }
     this.#backoff.succeeded()
     renewed()
     const before = this.#held
-    const isNew = fingerprint !== before?.fingerprint
+    const isNew = set.fingerprint !== before?.fingerprint
     if (isNew) {
-      announce(keys, source.description, log)
+      announceKeys(set.keys, source.description, log)
     }
     const generation = (before?.generation ?? 0) + (isNew ? 1 : 0)
-    const held = { keys, generation, fingerprint, loadedAt: CLOCK.monotonicMs(), freshMs }
+    const held = { ...set, generation, loadedAt: CLOCK.monotonicMs(), freshMs }
     this.#held = held
+    void saved?.save(set.keys)
     if (source.refresh !== 'never') {
       this.#schedule(renewIn(freshMs, refresh))
     }
     return held
+  }
+
+  /** Nobody answers, and there are no keys yet: those of the last process, as old as they are. */
+  async #restore(): Promise<TrustedKeys | undefined> {
+    const { saved, keyPolicy, refresh, source, log } = this.#options
+    const found = await saved?.load(refresh.staleUntilMs)
+    if (found === undefined || this.#closing.signal.aborted) {
+      return undefined
+    }
+    const { document, ageMs } = found
+    const set = await readKeySet(document, keyPolicy).catch(() => undefined)
+    if (set === undefined) {
+      log.warning(`the saved keys of ${source.description} are not a key set`)
+      return undefined
+    }
+    const loadedAt = CLOCK.monotonicMs() - ageMs
+    this.#held = { ...set, generation: 1, loadedAt, freshMs: 0 }
+    log.warning(`keys from ${source.description} are those that were saved`, {
+      keys: set.keys.keys.length,
+      ageSeconds: Math.floor(ageMs / 1_000),
+    })
+    return this.#held
   }
 
   #failed(error: unknown): Fault {
@@ -205,26 +235,10 @@ export class KeptKeys implements AsyncDisposable {
   }
 }
 
-function announce(keys: AdmittedKeys, description: string, log: ValidatorLog): void {
-  log.log(`keys loaded from ${description}`, { keys: keys.keys.length })
-  for (const alarm of keys.alarms) {
-    log.warning(`in the key set from ${description}: ${alarm}`)
-  }
-  if (keys.keys.length === 0) {
-    log.warning(`the key set from ${description} has no key that can verify a token`, {
-      hint: 'A provider that signs with a shared secret (HS256) publishes no keys.',
-    })
-  }
-}
-
 function asFault(error: unknown, description: string): Fault {
   if (error instanceof Fault) {
     return error
   }
   const problem = error instanceof Error ? error.message : 'unknown error'
   return new Fault('provider_bad_response', `the key set from ${description}: ${problem}`)
-}
-
-function fingerprintOf(keys: unknown): string {
-  return createHash('sha256').update(JSON.stringify(keys)).digest('base64')
 }

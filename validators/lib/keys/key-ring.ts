@@ -4,13 +4,10 @@
  *
  * @module
  */
-import type { ValidatorLog } from 'pgbearer/validator'
 import { Refusal } from '../refusal.ts'
-import type { KeyPolicy, VerificationKey } from './admit-keys.ts'
+import type { VerificationKey } from './admit-keys.ts'
 import { findKey, type KeyName } from './find-key.ts'
-import type { KeySource } from './key-source.ts'
-import { KeptKeys, type TrustedKeys } from './kept-keys.ts'
-import type { RefreshPolicy } from './refresh-policy.ts'
+import { KeptKeys, type KeptKeysOptions, type TrustedKeys } from './kept-keys.ts'
 import { UnknownKids } from './unknown-kids.ts'
 
 /** Where a key comes from, and when what it verified stops being believed. */
@@ -19,6 +16,8 @@ export interface FoundKey {
   readonly generation: number
 }
 
+export type KeyRingOptions = Omit<KeptKeysOptions, 'renewed'>
+
 export class KeyRing implements AsyncDisposable {
   readonly #kept: KeptKeys
   readonly #unknown: UnknownKids
@@ -26,10 +25,10 @@ export class KeyRing implements AsyncDisposable {
   /** False where the keys change with the settings only. */
   readonly #mayChange: boolean
 
-  constructor(source: KeySource, keyPolicy: KeyPolicy, refresh: RefreshPolicy, log: ValidatorLog) {
+  constructor(options: KeyRingOptions) {
+    const { source, keyPolicy, refresh } = options
     const unknown = new UnknownKids(refresh.unknownKidIntervalMs, refresh.unknownKidBurst)
-    const renewed = (): void => unknown.forget()
-    this.#kept = new KeptKeys({ source, keyPolicy, refresh, log, renewed })
+    this.#kept = new KeptKeys({ ...options, renewed: () => unknown.forget() })
     this.#unknown = unknown
     this.#allowMissingKid = keyPolicy.allowMissingKid
     this.#mayChange = source.refresh !== 'never'

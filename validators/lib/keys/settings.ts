@@ -4,7 +4,7 @@
  * @module
  */
 import { z } from 'zod'
-import { duration } from '../settings/values.ts'
+import { duration, text } from '../settings/values.ts'
 import { ALGORITHMS, type Algorithm, DEFAULT_ALGORITHMS } from './algorithms.ts'
 import type { KeyPolicy } from './admit-keys.ts'
 import type { RefreshPolicy } from './refresh-policy.ts'
@@ -18,6 +18,8 @@ export const keySettings = z.strictObject({
   stale_until: duration
     .default(3_600_000)
     .refine((ms) => ms <= DAY_MS, { error: 'must be at most 24h' }),
+  /** Directory of ours alone where the last keys are saved, for a start while the provider is down. */
+  persist: text.optional(),
   respect_cache_control: z.boolean().default(true),
   unknown_kid_interval: duration
     .default(10_000)

@@ -19,13 +19,17 @@ export interface KeyRingLease extends AsyncDisposable {
   readonly ring: KeyRing
 }
 
+/** A name for what makes two rings different, fit for a file. */
+export function nameOf(identity: unknown): string {
+  return createHash('sha256').update(JSON.stringify(identity)).digest('hex')
+}
+
 /**
- * The ring for this identity, made now if nobody has it.
+ * The ring of this name, made now if nobody has it.
  *
- * @param identity - everything that makes two rings different: issuer, source, key and HTTP policy
+ * @param name - of everything that makes two rings different: issuer, source, key and HTTP policy
  */
-export function shareKeyRing(identity: unknown, create: () => KeyRing): KeyRingLease {
-  const name = createHash('sha256').update(JSON.stringify(identity)).digest('base64')
+export function shareKeyRing(name: string, create: () => KeyRing): KeyRingLease {
   const shared = rings.get(name) ?? { ring: create(), users: 0 }
   shared.users += 1
   rings.set(name, shared)
