@@ -70,6 +70,8 @@ export class GrantClient {
   readonly #request: Pick<TokenRequest, 'scope' | 'signal'>
   readonly client: oauth.Client
   readonly #authentication: oauth.ClientAuth
+  /** Whatever was sent that must not show in an error. */
+  readonly #secrets = new Set<string>()
   metadata: oauth.AuthorizationServer = { issuer: '' }
 
   constructor(
@@ -92,7 +94,7 @@ export class GrantClient {
   async discover(url: string, issuer: string): Promise<void> {
     const what = 'could not fetch the OpenID discovery document'
     const response = await this.#fetch(url, { signal: this.#request.signal })
-    const metadata = await this.#guard(what, [], () =>
+    const metadata = await this.#guard(what, () =>
       oauth.processDiscoveryResponse(new URL(issuer), response),
     )
     if (metadata.issuer !== issuer) {
@@ -107,7 +109,7 @@ export class GrantClient {
   async requestDeviceAuthorization(): Promise<oauth.DeviceAuthorizationResponse> {
     this.#assertEndpoint('device_authorization_endpoint')
     const parameters = this.#withDefaults({})
-    return this.#guard('could not obtain device authorization', [], async () => {
+    return this.#guard('could not obtain device authorization', async () => {
       const { metadata, client } = this
       const response = await oauth.deviceAuthorizationRequest(
         metadata,
@@ -127,7 +129,7 @@ export class GrantClient {
     options: { readonly recognizedTokenTypes?: oauth.RecognizedTokenTypes } = {},
   ): Promise<oauth.TokenEndpointResponse> {
     this.#assertEndpoint('token_endpoint')
-    return this.#guard('could not obtain access token', secretsIn(parameters), async () => {
+    return this.#guard('could not obtain access token', async () => {
       const { metadata, client } = this
       const response = await oauth.genericTokenEndpointRequest(
         metadata,
@@ -163,8 +165,7 @@ export class GrantClient {
     expectedNonce: string | undefined,
   ): Promise<oauth.TokenEndpointResponse> {
     this.#assertEndpoint('token_endpoint')
-    const secrets = [codeVerifier, redirected.get('code') ?? '']
-    return this.#guard('could not obtain access token', secrets, async () => {
+    return this.#guard('could not obtain access token', async () => {
       const { metadata, client } = this
       const response = await oauth.authorizationCodeGrantRequest(
         metadata,
@@ -193,7 +194,7 @@ export class GrantClient {
   /** RFC 7009. */
   async revoke(token: string): Promise<void> {
     this.#assertEndpoint('revocation_endpoint')
-    await this.#guard('could not revoke the token', [token], async () => {
+    await this.#guard('could not revoke the token', async () => {
       const response = await oauth.revocationRequest(
         this.metadata,
         this.client,
@@ -248,15 +249,14 @@ export class GrantClient {
   ): Promise<Response> {
     const accept = { accept: 'application/json' }
     const headers = { ...accept, ...init.headers }
+    for (const secret of secretsIn(init)) {
+      this.#secrets.add(secret)
+    }
     const response = await boundedFetch(url, { ...init, headers, ca: this.#options.ca })
     return checkedJson(response, rewrite)
   }
 
-  async #guard<Value>(
-    what: string,
-    secrets: readonly string[],
-    run: () => Promise<Value>,
-  ): Promise<Value> {
+  async #guard<Value>(what: string, run: () => Promise<Value>): Promise<Value> {
     try {
       return await run()
     } catch (error) {
@@ -264,7 +264,11 @@ export class GrantClient {
       if (error instanceof OAuthConnectionError || error instanceof OAuthGrantError) {
         throw error
       }
-      throw grantError(what, error, { secrets, clientSecret: this.#options.clientSecret })
+      const { clientSecret } = this.#options
+      throw grantError(what, error, {
+        secrets: [...this.#secrets, clientSecret ?? ''],
+        clientSecret,
+      })
     }
   }
 }
