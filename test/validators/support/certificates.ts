@@ -10,7 +10,7 @@ export interface TestCertificates {
 
 let made: Promise<TestCertificates> | undefined
 
-/** For `127.0.0.1`, `localhost` and every `*.test` name. */
+/** For `127.0.0.1`, `localhost`, `login.test` and `evil.test`. */
 export function testCertificates(): Promise<TestCertificates> {
   made ??= make()
   return made
@@ -18,6 +18,8 @@ export function testCertificates(): Promise<TestCertificates> {
 
 async function make(): Promise<TestCertificates> {
   const authority = await createCertificateAuthority()
-  const pair = await authority.issue({ names: ['127.0.0.1', 'localhost', '*.test'] })
+  const pair = await authority.issue({
+    names: ['127.0.0.1', 'localhost', 'login.test', 'evil.test'],
+  })
   return { ca: authority.cert, ...pair }
 }

@@ -8,6 +8,7 @@ import { Agent as HttpsAgent } from 'node:https'
 import type { ConnectionOptions } from 'node:tls'
 import { Fault } from '../refusal.ts'
 import { type Egress, isLoopbackHost } from './egress.ts'
+import type { ProxyPolicy } from './tunnel.ts'
 
 export interface HttpPolicy {
   readonly timeoutMs: number
@@ -23,6 +24,8 @@ export interface HttpPolicy {
   readonly maxAnswerBytes: number
   /** Read again for each request; for key sets that want a Kubernetes service account. */
   readonly bearerToken: (() => Promise<string>) | undefined
+  /** Undefined: providers are connected to directly. Hosts of this machine always are. */
+  readonly proxy: ProxyPolicy | undefined
   readonly agent: (secure: boolean) => HttpAgent | HttpsAgent
 }
 

@@ -1,12 +1,14 @@
 /**
  * One request to a provider, with everything bounded: who it may go to, how long it may take, how
- * much may come back. Redirects, compression and proxies from the environment are not followed.
+ * much may come back. Redirects, compression and proxies from the environment are not followed; a proxy
+ * has to be in the settings.
  *
  * @module
  */
 import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
 import {
   JsonError,
   type JsonLimits,
@@ -16,8 +18,9 @@ import {
   parseJsonObject,
 } from '../json.ts'
 import { Fault } from '../refusal.ts'
-import { EgressError, guardedLookup, isAllowedAddress } from './egress.ts'
+import { EgressError, guardedLookup, isAllowedAddress, isLoopbackHost } from './egress.ts'
 import type { HttpPolicy } from './policy.ts'
+import { secureOver, tunnelTo } from './tunnel.ts'
 
 export interface ProviderRequest {
   readonly url: URL
@@ -49,10 +52,13 @@ export async function send(
   request.signal.throwIfAborted()
   const timeout = AbortSignal.timeout(policy.timeoutMs)
   const signal = AbortSignal.any([request.signal, timeout])
+  let tunnel: Duplex | undefined
   try {
-    const message = start(request, policy, signal)
+    tunnel = await tunnelFor(request.url, policy, signal)
+    const message = start(request, { policy, signal, tunnel })
     return await receive(message, request)
   } catch (error) {
+    tunnel?.destroy()
     if (error instanceof Fault) {
       throw error
     }
@@ -98,19 +104,39 @@ const ANSWER_LIMITS: JsonLimits = { depth: 16, members: 4096, items: 4096, strin
 // A hundred teams of GitHub, each with its organization and its parent.
 const LIST_LIMITS: JsonLimits = { depth: 8, members: 32_768, items: 4096, string: 65_536 }
 
-function start(request: ProviderRequest, policy: HttpPolicy, signal: AbortSignal): ClientRequest {
-  const { url, method = 'GET', body } = request
+/** The connection through a proxy, where one is configured and needed. */
+async function tunnelFor(
+  url: URL,
+  policy: HttpPolicy,
+  signal: AbortSignal,
+): Promise<Duplex | undefined> {
   const hostname = url.hostname.replace(/^\[|\]$/g, '')
   // No name is looked up for an address, so it is checked here.
   if (isIP(hostname) !== 0 && !isAllowedAddress(hostname, policy.egress)) {
     throw new EgressError(hostname, policy.egress)
   }
+  const { proxy } = policy
+  return proxy === undefined || url.protocol !== 'https:' || isLoopbackHost(hostname)
+    ? undefined
+    : await tunnelTo(url, { proxy, policy, signal })
+}
+
+interface Way {
+  readonly policy: HttpPolicy
+  readonly signal: AbortSignal
+  readonly tunnel: Duplex | undefined
+}
+
+/** Not async: whoever calls it has to listen for errors before anything else happens. */
+function start(request: ProviderRequest, { policy, signal, tunnel }: Way): ClientRequest {
+  const { url, method = 'GET', body } = request
   const secure = url.protocol === 'https:'
   const message = (secure ? httpsRequest : httpRequest)(url, {
     method,
     signal,
-    agent: policy.agent(secure),
-    lookup: guardedLookup(policy.egress, !secure),
+    ...(tunnel === undefined
+      ? { agent: policy.agent(secure), lookup: guardedLookup(policy.egress, !secure) }
+      : { createConnection: () => secureOver(tunnel, url, policy) }),
     headers: {
       accept: 'application/json',
       'accept-encoding': 'identity',

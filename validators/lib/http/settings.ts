@@ -9,8 +9,29 @@ import { resolve } from 'node:path'
 import { createSecureContext } from 'node:tls'
 import { z } from 'zod'
 import { SettingsError } from '../settings/parse-settings.ts'
-import { duration, readText, text } from '../settings/values.ts'
+import { duration, readSecret, readText, secret, text } from '../settings/values.ts'
 import { type HttpPolicy, singleUseAgents } from './policy.ts'
+import type { ProxyPolicy } from './tunnel.ts'
+
+const proxy = z
+  .strictObject({
+    /** `http://host:port`: what goes through it is TLS. */
+    url: z.url({ protocol: /^http$/, error: 'must be an http:// URL' }),
+    username: text.optional(),
+    password: secret.optional(),
+    /** Names that only the proxy knows: then nobody judges their addresses. */
+    allow_remote_names: z.boolean().default(false),
+  })
+  .refine(({ username, password }) => (username === undefined) === (password === undefined), {
+    error: 'username and password belong together',
+  })
+  .refine(({ url }) => isPlainProxyUrl(new URL(url)), {
+    error: 'url must not contain a user name or a path',
+  })
+
+function isPlainProxyUrl(url: URL): boolean {
+  return `${url.username}${url.password}${url.search}${url.hash}` === '' && url.pathname === '/'
+}
 
 export const httpSettings = z
   .strictObject({
@@ -27,6 +48,8 @@ export const httpSettings = z
     min_tls: z.enum(['1.2', '1.3']).default('1.2'),
     /** The name in the server's certificate, where it is not the host's. */
     server_name: text.optional(),
+    /** Carries our TLS connections to providers on other machines. */
+    proxy: proxy.optional(),
     egress: z.enum(['public', 'private', 'any']).default('public'),
     max_metadata_bytes: z.int().positive().max(16_777_216).default(65_536),
     max_jwks_bytes: z.int().positive().max(16_777_216).default(262_144),
@@ -83,8 +106,30 @@ export async function createHttpPolicy(
       tokenFile === undefined
         ? undefined
         : async () => (await readFile(resolve(baseDirectory, tokenFile), 'utf8')).trim(),
+    proxy: settings.proxy && (await proxyPolicy(settings.proxy, baseDirectory)),
     agent: singleUseAgents(),
   }
+}
+
+async function proxyPolicy(
+  { url, username, password, allow_remote_names }: z.output<typeof proxy>,
+  baseDirectory: string,
+): Promise<ProxyPolicy> {
+  const { hostname, port } = new URL(url)
+  return {
+    host: hostname.replace(/^\[|\]$/g, ''),
+    port: Number(port || '80'),
+    authorization:
+      password === undefined
+        ? undefined
+        : basic(username ?? '', await readSecret(password, 'http.proxy.password', baseDirectory)),
+    allowRemoteNames: allow_remote_names,
+  }
+}
+
+/** RFC 7617 §2. */
+function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
 }
 
 function withPort(host: string): string {
