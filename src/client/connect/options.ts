@@ -85,12 +85,27 @@ export interface LoginPlan {
   readonly warned: Set<string>
 }
 
+const TWO_SOURCES =
+  'a token callback and a built-in source exclude each other: one of them is the option token'
+
+/** Names that belong elsewhere; ignored, they would leave somebody with a restriction that is none. */
+const MISPLACED: Readonly<Record<string, string>> = {
+  callback: TWO_SOURCES,
+  environment: TWO_SOURCES,
+  source: TWO_SOURCES,
+  allowedHosts: 'allowedHosts is an option of provider',
+  backgroundRefresh: 'backgroundRefresh is an option of provider',
+  graceMs: 'graceMs is an option of provider',
+  timeoutMs: 'timeoutMs is an option of provider',
+}
+
 /**
  * Checks options and makes the provider, once for all connections that share them.
  *
  * @throws TokenConfigError
  */
 export function planLogin(options: OAuthLoginOptions): LoginPlan {
+  assertNothingMisplaced(options)
   const allows = parseRequireAuth(options.requireAuth ?? 'oauth')
   if (!allows('oauth')) {
     throw new TokenConfigError('requireAuth must allow oauth')
@@ -119,6 +134,14 @@ export function planLogin(options: OAuthLoginOptions): LoginPlan {
     connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     log: options.log,
     warned: new Set(),
+  }
+}
+
+function assertNothingMisplaced(options: object): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && Object.hasOwn(MISPLACED, name)) {
+      throw new TokenConfigError(MISPLACED[name] ?? name)
+    }
   }
 }
 

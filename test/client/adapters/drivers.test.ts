@@ -154,6 +154,39 @@ describe.each([
     expect(calls).toBe(0)
   })
 
+  it('D8: another failure, before or after the token or the welcome, leaves the held token alone', async () => {
+    const failures: Script[] = [
+      (peer) => peer.fail('53300', 'sorry, too many clients already'),
+      async (peer) => {
+        await peer.askToken()
+        peer.fail('57P03', 'the database system is shutting down')
+      },
+      async (peer) => {
+        await peer.askToken()
+        peer.send(authenticationOk())
+        peer.fail('3D000', 'database "ann" does not exist')
+      },
+    ]
+    for (const [at, sqlState] of ['53300', '57P03', '3D000'].entries()) {
+      await using server = await scriptedServer(async (peer, index) =>
+        (index === 1 ? failures[at]! : honest(() => true))(peer, index),
+      )
+      let made = 0
+      const provider = new TokenProvider(() => {
+        made += 1
+        return credential(`t${made}`)
+      })
+      const options = { ...LOCAL, token: provider }
+      await driver.once(server, options)
+      expect(await thrownBy(driver.once(server, options))).toMatchObject({ code: sqlState })
+      expect(provider.peek()?.accessToken).toBe('t1')
+      expect(await driver.once(server, options)).toEqual([{ one: 1 }])
+      expect(server.peers).toHaveLength(3)
+      expect(new Set(tokensAt(server))).toEqual(new Set(['t1']))
+      expect(made).toBe(1)
+    }
+  })
+
   it('M5: a welcome after an error challenge gives no connection', async () => {
     const scripts: Script[] = [
       async (peer) => {

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { Client } from 'pg'
 import { describe, expect, it } from 'vitest'
 import {
   SOURCE_ENVIRONMENTS,
@@ -8,9 +9,13 @@ import {
   connectOAuth,
   credential,
   parseOAuthConnectionString,
+  pgOAuth,
+  pgOAuthClient,
+  postgresOAuth,
   sourceFromConfig,
   tokenCallback,
 } from '../../../src/client/index.ts'
+import { honest, scriptedServer } from '../support/scripted-server.ts'
 
 const message = (run: () => unknown): string => {
   try {
@@ -98,9 +103,60 @@ describe('a source as settings', () => {
     )
   })
 
-  it('C21, B15: a callback and a built-in source exclude each other by construction', () => {
-    const both = { fn: () => credential('t'), environment: 'azure' }
-    expect(() => new TokenProvider(both as never)).toThrow(TokenConfigError)
+  it('C21, B15: a callback and a built-in source exclude each other, wherever both are given', () => {
+    let calls = 0
+    const token = () => {
+      calls += 1
+      return credential('t')
+    }
+    const azure = { environment: 'azure', resource: 'r' }
+    expect(message(() => new TokenProvider({ fn: token, ...azure } as never))).toContain(
+      'no token callback is set',
+    )
+    for (const both of [
+      { callback: token },
+      { fn: token },
+      { token },
+      { command: ['x'] },
+      { clientSecret: 's' },
+    ]) {
+      expect(message(() => sourceFromConfig({ ...azure, ...both }))).toContain('has no property')
+    }
+    const { source } = parseOAuthConnectionString('host=h oauth_environment=azure oauth_resource=r')
+    for (const second of [azure, { environment: 'test' }, { source }, { callback: token }]) {
+      for (const make of [pgOAuth, postgresOAuth]) {
+        const options = { token, ...second } as Parameters<typeof pgOAuth>[0]
+        expect(message(() => make(options))).toContain('exclude each other')
+      }
+      const options = { token, ...second } as Parameters<typeof pgOAuthClient>[1]
+      expect(message(() => pgOAuthClient(Client, options))).toContain('exclude each other')
+    }
+    expect(calls).toBe(0)
+  })
+
+  it('C21: a connection is not opened with both', async () => {
+    await using server = await scriptedServer(honest(() => true))
+    const { host, port } = server
+    const both = { token: () => credential('t'), environment: 'test' }
+    const options = {
+      host,
+      port,
+      user: 'u',
+      tls: false,
+      insecure: 'loopback-only',
+      ...both,
+    } as const
+    await expect(connectOAuth(options)).rejects.toThrow('exclude each other')
+    expect(server.accepted).toBe(0)
+  })
+
+  it('C7, C22: what belongs to the provider is not ignored elsewhere', () => {
+    const token = () => credential('t')
+    for (const name of ['allowedHosts', 'timeoutMs', 'graceMs', 'backgroundRefresh']) {
+      const misplaced = { token, [name]: [] }
+      expect(message(() => pgOAuth(misplaced))).toBe(`${name} is an option of provider`)
+    }
+    expect(pgOAuth({ token, allowedHosts: undefined } as never).ssl).toBe(false)
   })
 
   it('C22: allowed hosts are for people', () => {

@@ -238,11 +238,16 @@ describe('a login of a machine', () => {
     expect(tokensAt(server)).toEqual(['t1', 't2'])
   })
 
-  it('D8: another failure leaves the held token alone', async () => {
-    for (const sqlState of ['53300', '57P03', '3D000', '28000']) {
+  it.each([
+    ['instead of the question', false],
+    ['instead of the answer to the token', true],
+  ])('D8: another failure %s leaves the held token alone', async (_when, asks) => {
+    for (const sqlState of ['53300', '57P03', '3D000', '28000', '08P01']) {
       await using server = await scriptedServer(async (peer, index) => {
         if (index === 1) {
-          await peer.askToken()
+          if (asks) {
+            await peer.askToken()
+          }
           peer.fail(sqlState, 'no')
           return
         }
@@ -250,14 +255,44 @@ describe('a login of a machine', () => {
       })
       const { fn, requests } = counter()
       const token = new TokenProvider(fn)
+      const target = { host: server.host, port: server.port, database: undefined }
+      const need = { username: 'ann', target }
       await login(server, { token })
+      const { credential: held } = await token.get(need)
       const error = await thrownBy(login(server, { token }))
       expect(error).toBeInstanceOf(ServerRefusedError)
       expect(error).toMatchObject({ sqlState })
+      // One connection, no second try; and the very same credential is still there.
+      expect(server.peers).toHaveLength(2)
+      expect(await token.get(need)).toMatchObject({ fromCache: true })
+      expect((await token.get(need)).credential).toBe(held)
       await login(server, { token })
-      expect(tokensAt(server)).toEqual(['t1', 't1', 't1'])
+      expect(tokensAt(server)).toEqual(asks ? ['t1', 't1', 't1'] : ['t1', 't1'])
       expect(requests).toHaveLength(1)
     }
+  })
+
+  it('D8: a failure with an empty cache leaves it empty, or with the token that nobody refused', async () => {
+    await using server = await scriptedServer(async (peer, index) => {
+      if (index === 0) {
+        peer.fail('53300', 'sorry, too many clients already')
+        return
+      }
+      if (index === 1) {
+        await peer.askToken()
+        peer.fail('57P03', 'the database system is starting up')
+        return
+      }
+      await honest(() => true)(peer, index)
+    })
+    const { fn, requests } = counter()
+    const token = new TokenProvider(fn)
+    await expect(login(server, { token })).rejects.toMatchObject({ sqlState: '53300' })
+    expect(requests).toHaveLength(0)
+    await expect(login(server, { token })).rejects.toMatchObject({ sqlState: '57P03' })
+    await login(server, { token })
+    expect(tokensAt(server)).toEqual(['t1', 't1'])
+    expect(requests).toHaveLength(1)
   })
 
   it('D9, F1, F2, F3, F4: after the server has ended a session, the next login uses a new token', async () => {
@@ -422,6 +457,66 @@ describe('a server that misbehaves', () => {
     if (!/^G[35]:/.test(name)) {
       expect(requests).toHaveLength(0)
       expect(tokensAt(server)).toEqual([])
+    }
+  })
+
+  it.each<[string, Buffer, string]>([
+    ['nothing', authenticationSASL([]), 'OAUTHBEARER is not among them'],
+    [
+      'others only',
+      authenticationSASL(['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256']),
+      'OAUTHBEARER is not among them',
+    ],
+    ['it in other letters', authenticationSASL(['OAuthBearer']), 'OAUTHBEARER is not among them'],
+    ['it twice', authenticationSASL(['OAUTHBEARER', 'OAUTHBEARER']), 'malformed list'],
+    [
+      'another one twice',
+      authenticationSASL(['SCRAM-SHA-256', 'OAUTHBEARER', 'SCRAM-SHA-256']),
+      'malformed list',
+    ],
+  ])(
+    'G9: a server that offers %s is told nothing, and nobody is asked',
+    async (_what, offer, why) => {
+      await using server = await scriptedServer(async (peer) => {
+        peer.send(offer)
+        await peer.read()
+      })
+      const { fn, requests } = counter()
+      const error = await thrownBy(login(server, { token: fn }))
+      expect(error).toBeInstanceOf(OAuthProtocolError)
+      expect((error as Error).message).toContain(why)
+      expect(requests).toHaveLength(0)
+      expect(server.peers[0]?.received).toEqual([])
+    },
+  )
+
+  it('G9: of OAUTHBEARER and SCRAM it is OAUTHBEARER where the user allows that, and nothing else', async () => {
+    for (const mechanisms of [
+      ['SCRAM-SHA-256', 'OAUTHBEARER'],
+      ['OAUTHBEARER', 'SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS'],
+    ]) {
+      for (const requireAuth of ['oauth', 'oauth,scram-sha-256', '!scram-sha-256', '!none']) {
+        await using server = await scriptedServer(async (peer) => {
+          peer.send(authenticationSASL(mechanisms))
+          await peer.read()
+          peer.welcome()
+        })
+        await login(server, { requireAuth })
+        const [first] = server.peers[0]!.received
+        expect(first!.toString('latin1', 5)).toContain('OAUTHBEARER\0')
+        expect(server.peers[0]!.received).toHaveLength(1)
+      }
+      for (const requireAuth of ['scram-sha-256', '!oauth', 'none,scram-sha-256']) {
+        await using server = await scriptedServer((peer) =>
+          peer.send(authenticationSASL(mechanisms)),
+        )
+        const { fn, requests } = counter()
+        await expect(login(server, { token: fn, requireAuth })).rejects.toBeInstanceOf(
+          TokenConfigError,
+        )
+        expect(requests).toHaveLength(0)
+        expect(server.accepted).toBe(0)
+      }
     }
   })
 

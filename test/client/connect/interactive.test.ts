@@ -11,6 +11,7 @@ import {
   type TokenRequest,
   connectOAuth,
   credential,
+  sources,
   tokenCallback,
 } from '../../../src/client/index.ts'
 import { isAllowedHost } from '../../../src/client/connect/allowed-hosts.ts'
@@ -173,12 +174,44 @@ describe('a login of a person', () => {
     await person.login(server)
   })
 
-  it('E8: a client id is whatever the user configured, or nothing', async () => {
-    await using server = await scriptedServer(honest(() => true))
+  it('E8: without a client id, the person is asked with none, and the login goes on', async () => {
+    await using server = await scriptedServer(honest((token) => token === 't1'))
+    const person = new Person()
+    await person.login(server)
+    expect(person.requests).toHaveLength(1)
+    expect(person.requests[0]).toHaveProperty('clientId', undefined)
+    expect(exchanges(server)).toEqual(['', 't1'])
+  })
+
+  it('E8: a client id is the user’s, and nothing that the server says is one', async () => {
+    const names = ['client_id', 'client-id', 'clientId', 'oauth_client_id']
+    const challenge = REFUSAL.replace(
+      '{',
+      `{ ${names.map((name) => `"${name}":"evil"`).join(',')},`,
+    )
+    await using server = await scriptedServer(async (peer) => {
+      if ((await peer.askToken()) === '') {
+        await peer.refuse(challenge)
+        return
+      }
+      peer.welcome()
+    })
     const person = new Person()
     await person.login(server)
     await person.login(server, { clientId: 'cli' })
     expect(person.requests.map(({ clientId }) => clientId)).toEqual([undefined, 'cli'])
+    expect(JSON.stringify(person.requests)).not.toContain('evil')
+  })
+
+  it('E8: a source that cannot do without one says so', async () => {
+    await using server = await scriptedServer(honest(() => true))
+    for (const source of [sources.deviceFlow({ prompt() {} }), sources.authorizationCode({})]) {
+      const { host, port } = server
+      const options = { host, port, user: 'ann', tls: false, insecure: 'loopback-only' } as const
+      const login = connectOAuth({ ...options, issuer: ISSUER, token: source })
+      await expect(login).rejects.toThrow('client id')
+    }
+    expect(exchanges(server)).toEqual(['', ''])
   })
 
   it('E9: has five minutes', async () => {

@@ -108,7 +108,7 @@ describe('secrets', () => {
               state: asked.get('state') ?? '',
             })
             // The page may be gone before it was read.
-            void fetch(`${asked.get('redirect_uri')}?${answer}`).catch(() => {})
+            void fetch(`${asked.get('redirect_uri')}?${answer.toString()}`).catch(() => {})
           },
         }),
       {},

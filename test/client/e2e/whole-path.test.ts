@@ -23,7 +23,7 @@ import {
   sources,
 } from '../../../src/client/index.ts'
 import { startAuthorizationServer } from '../../../src/demo/authorization-server.ts'
-import { OAUTH_RULE, fixtureValidator } from '../../support/oauth-proxy.ts'
+import { OAUTH_RULE } from '../../support/oauth-proxy.ts'
 import { startProxy } from '../../support/proxy.ts'
 import { withWholePath } from '../../support/whole-path.ts'
 
@@ -110,6 +110,19 @@ describe.each(Object.entries(ways))('%s', (_name, way) => {
       message: 'OAuth bearer authentication failed for user "alice"',
     })
     await one.end()
+  })
+
+  it('D8: a database that is not there is 3D000, and the token is used again', async () => {
+    const count = counted()
+    const { Client: Chosen, config } = way(count.provider)
+    const wrong = new Chosen({ ...where(), database: 'nowhere', ...config })
+    await expect(wrong.connect()).rejects.toMatchObject({ code: '3D000' })
+    await wrong.end()
+    const right = new Chosen({ ...where(), ...config })
+    await right.connect()
+    expect((await right.query('select current_user')).rows).toEqual([{ current_user: 'alice' }])
+    await right.end()
+    expect(count.calls).toBe(1)
   })
 
   it('D2: 10 workers with 100 queries each over a pool make one call', async () => {
@@ -226,19 +239,45 @@ describe('connectOAuth', () => {
     socket.destroy()
   })
 
-  it('G15: a token of 65,497 bytes reaches a validator', async () => {
+  it('G15: a token of 65,497 bytes logs in, and one of 65,498 is refused before it is sent', async () => {
+    const { postgres: database } = whole()
     await using proxy = await startProxy({
-      hba: OAUTH_RULE.replace('host ', 'local ').replace('127.0.0.1/32 ', ''),
-      oauth_validator_libraries: [fixtureValidator('accepts-anything')],
+      hba: `${OAUTH_RULE.replace('host ', 'local ').replace('127.0.0.1/32 ', '')}`,
+      oauth_validator_libraries: ['./long.js'],
+      files: {
+        'package.json': '{"type":"module"}',
+        'long.js': `export const apiVersion = 1
+          export const validate = (_state, { token, role }) =>
+            ({ authorized: token.length === 65497 && /^x+$/.test(token), authnId: role })`,
+        'users.toml': '[alice]\npassword = "alice-password"\n',
+      },
+      upstream: {
+        host: database.host,
+        port: database.port,
+        sslmode: 'disable',
+        users_file: 'users.toml',
+      },
     })
-    const error: unknown = await connectOAuth({
-      host: proxy.directory,
-      port: proxy.port,
-      user: 'alice',
-      token: () => credential('x'.repeat(65_497)),
-    }).catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(TokenRejectedError)
-    expect(proxy.logText()).not.toContain('invalid message length')
+    const attempt = (accessToken: string) =>
+      connectOAuth({
+        host: proxy.directory,
+        port: proxy.port,
+        user: 'alice',
+        database: 'postgres',
+        token: () => credential(accessToken),
+      })
+    const { socket, startup, token: used } = await attempt('x'.repeat(65_497))
+    expect(startup.authentication).toBe('oauth')
+    expect(used?.accessToken).toHaveLength(65_497)
+    const [first] = (await once(socket.resume(), 'data')) as [Buffer]
+    expect(first.toString('latin1')).toContain('server_version')
+    socket.destroy()
+    const logins = (): number => proxy.logText().split('connection authorized').length - 1
+    expect(logins()).toBe(1)
+    await expect(attempt('x'.repeat(65_498))).rejects.toThrow('longer than 65497 bytes')
+    // A shorter one reaches the validator, which wants all of it.
+    await expect(attempt('x'.repeat(65_496))).rejects.toBeInstanceOf(TokenRejectedError)
+    expect(logins()).toBe(1)
   })
 })
 

@@ -1,9 +1,11 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import {
+  type CredentialLike,
   TOKEN_CALLBACK_VERSION,
   TokenCallbackError,
   TokenProvider,
+  type TokenProviderOptions,
   type TokenRequest,
   TokenTimeoutError,
   credential,
@@ -13,6 +15,11 @@ import {
 import { FakeClock } from '../support/fake-clock.ts'
 
 const TOKEN = 'secret-token-value'
+
+const credentialLike = (accessToken: string, expiresInMs: number): CredentialLike => ({
+  accessToken,
+  expiresInMs,
+})
 
 describe('a token callback', () => {
   it('A1: is refused unless it is a function', () => {
@@ -93,7 +100,76 @@ describe('a token callback', () => {
     expect(provider.interactive).toBe(false)
   })
 
+  it('A5: is copied by each provider when it is handed over, as it is then', async () => {
+    const callback = tokenCallback<string>(({ context }) => credential(`one-${context}`), {
+      context: 'a',
+    })
+    const first = new TokenProvider(callback)
+    callback.fn = ({ context }) => credential(`two-${context}`)
+    callback.context = 'b'
+    const second = new TokenProvider(callback)
+    callback.fn = () => credential('three')
+    expect((await first.get()).credential.accessToken).toBe('one-a')
+    expect((await second.get()).credential.accessToken).toBe('two-b')
+  })
+
+  it('A5: what is changed while a call is in flight has no effect on the next', async () => {
+    const clock = new FakeClock()
+    const callback = tokenCallback<string>(
+      ({ context }) => {
+        callback.fn = () => credential('another')
+        callback.context = 'after'
+        return credential(context, { expiresInMs: 0 })
+      },
+      { context: 'before' },
+    )
+    const provider = new TokenProvider(callback, { clock })
+    await provider.get()
+    const again = provider.get()
+    await clock.advance(100)
+    expect((await again).credential.accessToken).toBe('before')
+  })
+
   it('A5: options that are changed after they were handed over have no effect', async () => {
+    const clock = new FakeClock()
+    const other = new FakeClock()
+    const notes: string[] = []
+    const options: { -readonly [Name in keyof TokenProviderOptions]: TokenProviderOptions[Name] } =
+      { clock, timeoutMs: 1000, graceMs: 500, backgroundRefresh: false }
+    const requests: TokenRequest[] = []
+    const provider = new TokenProvider((request) => {
+      requests.push(request)
+      return requests.length === 1
+        ? Object.assign({ unknown: 1 }, credentialLike('t', 3_600_000))
+        : new Promise<never>(() => {})
+    }, options)
+    options.clock = other
+    options.timeoutMs = 7
+    options.graceMs = 7
+    options.backgroundRefresh = true
+    options.log = { debug: (text) => notes.push(text), warning: (text) => notes.push(text) }
+    await provider.get()
+    expect(requests[0]?.deadline).toBe(clock.now() + 1000)
+    expect(notes).toEqual([])
+    // No timer for a renewal in the background, on neither clock.
+    expect([clock.timers.size, other.timers.size]).toEqual([0, 0])
+    provider.invalidate('t')
+    const hung = provider.get().catch((thrown: unknown) => thrown)
+    await clock.advance(100)
+    await clock.advance(999)
+    expect(requests[1]?.signal.aborted).toBe(false)
+    await clock.advance(1)
+    expect(await hung).toBeInstanceOf(TokenTimeoutError)
+    const next = provider.get().catch((thrown: unknown) => thrown)
+    await clock.advance(499)
+    expect(requests).toHaveLength(2)
+    await clock.advance(101)
+    expect(requests).toHaveLength(3)
+    await provider[Symbol.asyncDispose]()
+    await next
+  })
+
+  it('A5: hosts that are added after they were handed over are not allowed', async () => {
     const allowedHosts = ['a.example']
     const options = { allowedHosts, timeoutMs: 1 }
     const callback = tokenCallback(() => credential('t'), { interactive: true })
@@ -237,6 +313,45 @@ describe('a credential', () => {
     expect(() => {
       copy.refreshToken = undefined
     }).toThrow(TypeError)
+  })
+
+  it('A16: nothing that is set after it was returned reaches the provider', async () => {
+    const clock = new FakeClock()
+    const made = credential('kept', { expiresInMs: 100_000, refreshToken: 'r1' })
+    const plain = { accessToken: 'kept', expiresInMs: 100_000, refreshToken: 'r1' }
+    for (const returned of [made, plain]) {
+      const requests: TokenRequest[] = []
+      const provider = new TokenProvider(
+        (request) => {
+          requests.push(request)
+          return returned
+        },
+        { clock },
+      )
+      const { expiresAt, credential: copy } = await provider.get()
+      expect(expiresAt).toBe(clock.now() + 100_000)
+      const before = { ...plain }
+      returned.accessToken = 'changed'
+      returned.expiresInMs = 0
+      returned.refreshToken = 'r2'
+      expect(copy).toMatchObject(before)
+      expect(provider.peek()).toBe(copy)
+      expect(await provider.get()).toMatchObject({ fromCache: true, expiresAt })
+      provider.invalidate('kept')
+      const again = provider.get()
+      await clock.advance(100)
+      await again
+      expect(requests[1]?.refreshToken).toBe('r1')
+      Object.assign(returned, before)
+    }
+  })
+
+  it('A16: what was stored is a copy, too', () => {
+    const provider = new TokenProvider(() => credential('t'))
+    const made = credential('kept')
+    provider.store(made)
+    made.accessToken = 'changed'
+    expect(provider.peek()?.accessToken).toBe('kept')
   })
 
   it('A16: may be a plain object, whose unknown keys are noted and ignored', async () => {
