@@ -3,34 +3,22 @@
  * the reason, and no part of a token is in it.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { offeredClient } from '../support/oauth-proxy.ts'
-import { startProxy, type TestProxy } from '../support/proxy.ts'
-import {
-  errorFields,
-  oauthBearer,
-  saslInitialResponse,
-  saslResponse,
-} from '../support/wire-bytes.ts'
+import type { TestProxy } from '../support/proxy.ts'
 import { AuthorizationServer } from './support/authorization-server.ts'
-import { testCertificates } from './support/certificates.ts'
-import { AUDIENCE, expectNoPartOf } from './support/jwt-fixture.ts'
 import { encode, signHmac, signingKey, signJws } from './support/signing-key.ts'
+import { acceptedOverWire, oauthRule, refusedOverWire, startJwtProxy } from './support/wire.ts'
 
 let server: AuthorizationServer
 let proxy: TestProxy
 
 beforeAll(async () => {
   server = await AuthorizationServer.start()
-  const { ca } = await testCertificates()
-  const rule = `oauth issuer=${server.issuer} scope=db`
-  proxy = await startProxy({
+  const rule = oauthRule(server)
+  proxy = await startJwtProxy(server, {
     hba: [
       `host all delegated 127.0.0.1/32 ${rule} delegate_ident_mapping=1 validator.role_claim=/roles`,
       `host all all 127.0.0.1/32 ${rule}`,
     ].join('\n'),
-    oauth_validator_libraries: ['jwt'],
-    validators: { jwt: { audiences: [AUDIENCE], http: { ca: 'ca.pem', egress: 'any' } } },
-    files: { 'ca.pem': ca },
   })
 })
 
@@ -38,29 +26,6 @@ afterAll(async () => {
   await proxy[Symbol.asyncDispose]()
   await server[Symbol.asyncDispose]()
 })
-
-/** What the client reads for a token, and the log line with the reason. */
-async function refusal(
-  token: string,
-  user = 'alice',
-): Promise<{ challenge: string; fields: unknown; line: string }> {
-  const before = proxy.lines.length
-  const client = await offeredClient(proxy, user)
-  client.send(saslInitialResponse('OAUTHBEARER', oauthBearer(`Bearer ${token}`)))
-  const challenge = await client.readMessage()
-  expect(challenge.type).toBe('R')
-  client.send(saslResponse('\u0001'))
-  const error = await client.readMessage()
-  expect(error.type).toBe('E')
-  await client.expectClose()
-  const lines = proxy.lines.slice(before).map((line) => JSON.stringify(line))
-  expectNoPartOf(token, lines)
-  return {
-    challenge: challenge.body.subarray(4).toString(),
-    fields: errorFields(error.body),
-    line: lines.join('\n'),
-  }
-}
 
 const rows: readonly (readonly [string, string, () => string])[] = [
   ['ENC-01 two parts', 'malformed', () => 'a.b'],
@@ -130,33 +95,34 @@ const rows: readonly (readonly [string, string, () => string])[] = [
 describe('a token that has to stay out', () => {
   for (const [name, code, token] of rows) {
     it(`${name}: the client learns nothing, the log says ${code}`, async () => {
-      const { challenge, fields, line } = await refusal(token())
+      const { challenge, fields, log } = await refusedOverWire(proxy, token())
       expect(JSON.parse(challenge)).toMatchObject({ status: 'invalid_token', scope: 'db' })
       expect(fields).toMatchObject({
         C: '28000',
         M: 'OAuth bearer authentication failed for user "alice"',
       })
       expect(JSON.stringify(fields)).not.toContain(code)
-      expect(line).toContain(`"${code}"`)
+      expect(log).toContain(`"${code}"`)
     })
   }
   it('looks the same to the client as a good token for another role', async () => {
-    const { challenge: other, fields: refused } = await refusal(server.token({ sub: 'bob' }))
-    const { challenge, fields } = await refusal(server.token({ aud: 'other' }))
+    const { challenge: other, fields: refused } = await refusedOverWire(
+      proxy,
+      server.token({ sub: 'bob' }),
+    )
+    const { challenge, fields } = await refusedOverWire(proxy, server.token({ aud: 'other' }))
     expect(other).toBe(challenge)
     expect(refused).toEqual(fields)
   })
   it('GRP-02: is a delegated login for a role that is not granted', async () => {
-    const { line } = await refusal(server.token({ roles: ['reader'] }), 'delegated')
-    expect(line).toContain('role_not_granted')
+    const token = server.token({ roles: ['reader'] })
+    const { log } = await refusedOverWire(proxy, token, 'delegated')
+    expect(log).toContain('role_not_granted')
   })
 })
 
 describe('a token that may come in', () => {
   it('does, where the same rule refuses all of the above', async () => {
-    const client = await offeredClient(proxy)
-    client.send(saslInitialResponse('OAUTHBEARER', oauthBearer(`Bearer ${server.token()}`)))
-    // There is no server behind this proxy: what comes is about that.
-    await proxy.logged(({ msg }) => msg.includes('connection authenticated: identity="alice"'))
+    await acceptedOverWire(proxy, server.token(), 'alice')
   })
 })
