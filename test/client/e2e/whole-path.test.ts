@@ -242,7 +242,7 @@ describe('connectOAuth', () => {
   it('G15: a token of 65,497 bytes logs in, and one of 65,498 is refused before it is sent', async () => {
     const { postgres: database } = whole()
     await using proxy = await startProxy({
-      hba: `${OAUTH_RULE.replace('host ', 'local ').replace('127.0.0.1/32 ', '')}`,
+      hba: OAUTH_RULE.replace('host ', 'local ').replace('127.0.0.1/32 ', ''),
       oauth_validator_libraries: ['./long.js'],
       files: {
         'package.json': '{"type":"module"}',
