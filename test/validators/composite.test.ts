@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import composite from '../../validators/composite.ts'
 import { AuthorizationServer, json } from './support/authorization-server.ts'
 import { type Runner, startValidator } from './support/run-validator.ts'
-import { signingKey } from './support/signing-key.ts'
+import { signingKey, signJws } from './support/signing-key.ts'
 
 const HTTP = { ca: 'ca.pem', egress: 'any' }
 const AUDIENCES = ['https://db.example.com']
@@ -155,6 +155,33 @@ describe('settings', () => {
     await expect(start(issuers({}, { audience: 'x' }))).rejects.toThrow('unknown setting')
     await expect(start({ issuers: [{ issuer: 'https://a.example' }] })).rejects.toThrow('needs jwt')
     await expect(start({ issuers: [] })).rejects.toThrow('issuers')
+  })
+})
+
+describe('a preset inside', () => {
+  it('of Entra, version 1: the branch has the issuer that the tokens name', async () => {
+    const tenant = '11111111-2222-3333-4444-555555555555'
+    const issuer = `https://sts.windows.net/${tenant}/`
+    const key = signingKey('RS256', 'k1')
+    const v1 = (preset: Record<string, unknown>): Record<string, unknown> => ({
+      issuers: [
+        { issuer, jwt: { ...preset, audiences: AUDIENCES, jwks: { keys: [key.jwk] } } },
+        { issuer: 'https://b.example', jwt: jwt({ prefetch: 'off' }) },
+      ],
+      allow_identity_overlap: true,
+    })
+    const preset = { name: 'entra-v1', tenant_id: tenant }
+    await expect(start(v1({ preset }))).rejects.toThrow("the rule's issuer is")
+    await using runner = await start(v1({ preset, issuer }))
+    const now = Math.floor(Date.now() / 1_000)
+    const claims = { iss: issuer, aud: AUDIENCES, ver: '1.0', tid: tenant, oid: 'o1', scp: 'db' }
+    const token = signJws(
+      { alg: 'RS256', kid: 'k1', typ: 'JWT' },
+      { ...claims, appid: 'a', iat: now, exp: now + 600 },
+      key,
+      'RS256',
+    )
+    expect(await runner.run(token)).toMatchObject({ authorized: true, authnId: `${tenant}:o1` })
   })
 })
 

@@ -134,7 +134,7 @@ describe.each(Object.entries(kinds))('SCP-02, a scope that any client gets: %s',
       const runner = await load(kind, {}, rule(), rule({ place: 'pg_hba.conf:9', scope }))
       expect(warnings(runner)).toEqual([
         expect.stringContaining(
-          `warning: pg_hba.conf:9: the only scope that is asked for is "${scope.join(' ')}"`,
+          `pg_hba.conf:9: the only scope that is asked for is "${scope.join(' ')}"`,
         ),
       ])
     }
@@ -161,6 +161,23 @@ describe.each(Object.entries(kinds))('SCP-02, a scope that any client gets: %s',
       'pg_hba.conf:7: the only scope that is asked for is "openid"',
     )
     await load(kind, strict, rule())
+  })
+})
+
+describe('SCP-02, a composite of many issuers', () => {
+  it('says whose tokens the warning is about', async () => {
+    const identity = { format: 'issuer_qualified' }
+    const other = 'https://b.example'
+    const settings = (): Table => ({
+      issuers: [
+        { issuer: ISSUER, jwt: { ...AUDIENCES, identity } },
+        { issuer: other, jwt: { ...AUDIENCES, identity, scopes: ['db'] } },
+      ],
+    })
+    const { lines } = await load({ init: composite, settings }, {}, rule({ scope: ['openid'] }))
+    expect(lines.filter((line) => line.startsWith('warning: '))).toEqual([
+      expect.stringContaining(`warning: issuer "${ISSUER}", jwt: pg_hba.conf:7: the only scope`),
+    ])
   })
 })
 

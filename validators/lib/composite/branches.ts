@@ -9,6 +9,7 @@ import type {
   Awaitable,
   ValidatorContext,
   ValidatorInit,
+  ValidatorLog,
 } from 'pgbearer/validator'
 import { FOREIGN_TOKEN_LIMITS } from '../remote/foreign-token.ts'
 import { SettingsError } from '../settings/parse-settings.ts'
@@ -83,10 +84,9 @@ export class Branches implements AsyncDisposable {
     for (const kind of KINDS) {
       const table = branch[kind]
       if (table !== undefined) {
-        const context = contextFor(branch, this.#context)
-        const module = await named(`issuer "${branch.issuer}", ${kind}`, () =>
-          this.#inits[kind](table, context),
-        )
+        const place = `issuer "${branch.issuer}", ${kind}`
+        const context = contextFor(branch, place, this.#context)
+        const module = await named(place, () => this.#inits[kind](table, context))
         this.#modules.push(module)
         modules.push(module)
       }
@@ -106,10 +106,20 @@ async function named<T>(place: string, start: () => Awaitable<T>): Promise<T> {
   }
 }
 
-/** Tokens of the branch come through every rule of the composite validator. */
-function contextFor({ issuer }: Branch, context: ValidatorContext): ValidatorContext {
+/** Tokens of the branch come through every rule of the composite validator; its warnings say whose they are. */
+function contextFor(
+  { issuer }: Branch,
+  place: string,
+  context: ValidatorContext,
+): ValidatorContext {
   const rules = context.rules.map((rule) => ({ ...rule, issuer }))
-  return { ...context, issuers: [issuer], rules }
+  const { log: whole } = context
+  const log: ValidatorLog = {
+    debug: (message, fields) => whole.debug(message, fields),
+    log: (message, fields) => whole.log(message, fields),
+    warning: (message, fields) => whole.warning(`${place}: ${message}`, fields),
+  }
+  return { ...context, issuers: [issuer], rules, log }
 }
 
 function member(branch: Branch): { readonly issuer: string; readonly table: Table } {
