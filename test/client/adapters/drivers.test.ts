@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { inspect } from 'node:util'
 import { Client, Query } from 'pg'
 import postgres from 'postgres'
@@ -293,6 +294,64 @@ describe.each([
     expect(statements.filter((sql) => sql === 'write')).toHaveLength(1)
     expect(made).toBe(2)
   })
+
+  it('F1, F2: reads and writes of one session need one call and one login', async () => {
+    const statements: string[] = []
+    await using server = await scriptedServer(async (peer) => {
+      await peer.askToken()
+      peer.welcome()
+      await peer.serve((sql) => {
+        statements.push(sql)
+        return false
+      })
+    })
+    await using pool = driver.pool(server, local, 1)
+    for (const sql of ['read', 'write', 'read']) {
+      expect(await pool.query(sql)).toEqual([{ one: 1 }])
+    }
+    expect(statements).toEqual(['read', 'write', 'read'])
+    expect(tokensAt(server)).toEqual([TOKEN])
+    expect(calls).toBe(1)
+  })
+
+  it.each(['read', 'write'])(
+    'D10, D11: a %s fails where the session has expired and the next token is bad, too',
+    async (statement) => {
+      const statements: string[] = []
+      const sessions: Peer[] = []
+      await using server = await scriptedServer(async (peer) => {
+        // The first token is good for the first login alone.
+        if ((await peer.askToken()) !== 't1' || sessions.length > 0) {
+          await peer.refuse(REFUSAL)
+          return
+        }
+        sessions.push(peer)
+        peer.welcome()
+        await peer.serve((sql) => {
+          statements.push(sql)
+          return false
+        })
+      })
+      let made = 0
+      const provider = new TokenProvider(() => {
+        made += 1
+        return credential(`t${made}`)
+      })
+      await using pool = driver.pool(server, { ...LOCAL, token: provider }, 1)
+      expect(await pool.query(statement)).toEqual([{ one: 1 }])
+      sessions[0]!.fail('57P01', 'terminating connection because the token has expired')
+      await once(sessions[0]!.socket, 'close')
+      // Whether the driver has noticed yet is its own affair: sooner or later it has to log in.
+      let error = await thrownBy(pool.query(statement))
+      if ((error as { code?: string }).code !== '28000') {
+        error = await thrownBy(pool.query(statement))
+      }
+      expect(error).toMatchObject({ code: '28000' })
+      expect(made).toBe(2)
+      expect(tokensAt(server)).toEqual(['t1', 't1', 't2'])
+      expect(statements).toEqual([statement])
+    },
+  )
 
   it('D13: a transaction that was cut off is reported, not replayed', async () => {
     const statements: string[] = []

@@ -29,6 +29,14 @@ async function open(
   }
 }
 
+/** Waits until a count that has begun grows no more. */
+async function standsStill(count: () => number): Promise<void> {
+  for (let before = 0; before === 0 || before !== count(); ) {
+    before = count()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+}
+
 describe('the stream of a driver', () => {
   it('M9: is the server’s bytes behind a welcome, and the driver’s bytes to the server', async () => {
     const fromServer = randomBytes(3_000_001)
@@ -82,11 +90,7 @@ describe('the stream of a driver', () => {
     let read = 0
     stream.pause()
     // What is under way is bounded by what kernels and streams hold: it stops, far from the end.
-    let before = -1
-    while (written === 0 || written !== before) {
-      before = written
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    await standsStill(() => written)
     expect(written).toBeLessThan(total / 2)
     expect(stream.readableLength).toBeLessThan(1024 * 1024)
     stream.on('data', (bytes: Buffer) => {
@@ -125,11 +129,7 @@ describe('the stream of a driver', () => {
         }
       }
     })()
-    let before = -1
-    while (written === 0 || written !== before) {
-      before = written
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
+    await standsStill(() => written)
     expect(written).toBeLessThan(total / 2)
     begin()
     await writing

@@ -321,6 +321,23 @@ describe('a login of a machine', () => {
     expect(requests).toHaveLength(0)
   })
 
+  it('D12: once that has expired there is one call, and no discovery connection for it either', async () => {
+    const valid = new Set(['held'])
+    await using server = await scriptedServer(honest((token) => valid.has(token)))
+    const { fn, requests } = counter()
+    const token = new TokenProvider(tokenCallback(fn, { interactive: true }))
+    const target = { host: server.host, port: server.port, database: undefined }
+    token.store({ accessToken: 'held' }, { username: 'ann', target, issuer: ISSUER })
+    await login(server, { token, issuer: ISSUER })
+    valid.clear()
+    valid.add('t1')
+    await login(server, { token, issuer: ISSUER })
+    expect(tokensAt(server)).toEqual(['held', 'held', 't1'])
+    expect(requests).toHaveLength(1)
+    // What the refusal announced is what the person is asked by.
+    expect(requests[0]).toMatchObject({ reason: 'rejected', discoveryUrl: DISCOVERY_URL })
+  })
+
   it('D15: two calls within one login are at least 100 ms apart', async () => {
     await using server = await scriptedServer(honest((_token, index) => index !== 1))
     const times: number[] = []
@@ -657,6 +674,34 @@ describe('a server that misbehaves', () => {
     expect((error as Error).message).toContain(step)
   })
 
+  it.each<[string, Script, string]>([
+    [
+      'after the discovery request',
+      async (peer) => {
+        await peer.askToken()
+        peer.socket.end()
+      },
+      'waiting for the discovery response',
+    ],
+    [
+      'after the discovery response',
+      async (peer) => {
+        await peer.askToken()
+        peer.send(authenticationSASLContinue(Buffer.from(REFUSAL)))
+        await peer.read()
+        peer.socket.end()
+      },
+      'waiting for the end of the discovery exchange',
+    ],
+  ])('G18: a server that leaves %s is named with the step', async (_when, script, step) => {
+    await using server = await scriptedServer(script)
+    const { fn, requests } = counter()
+    const error = await thrownBy(login(server, { token: fn, issuer: ISSUER, acquire: 'reconnect' }))
+    expect(error).toBeInstanceOf(OAuthConnectionError)
+    expect(error).toMatchObject({ step })
+    expect(requests).toHaveLength(0)
+  })
+
   it('G18: a server that is not there is named with the step', async () => {
     const server = await scriptedServer(() => {})
     await server[Symbol.asyncDispose]()
@@ -719,6 +764,37 @@ describe('a server that misbehaves', () => {
     expect(error).toBeInstanceOf(OAuthConnectionError)
     expect(error).toMatchObject({ step: 'getting a token' })
     expect(aborts).toBe(1)
+  })
+
+  it('I8: once it has answered, nothing tells the callback to stop, however the login ends', async () => {
+    const ends: [Script, boolean][] = [
+      [honest(() => true), true],
+      [honest(() => false), false],
+      [
+        async (peer) => {
+          await peer.askToken()
+          peer.socket.destroy()
+        },
+        false,
+      ],
+    ]
+    for (const [script, succeeds] of ends) {
+      await using server = await scriptedServer(script)
+      let aborts = 0
+      const token = ({ signal }: TokenRequest) => {
+        signal.addEventListener('abort', () => {
+          aborts += 1
+        })
+        return credential('t')
+      }
+      const outcome = login(server, { token }).then(
+        () => true,
+        () => false,
+      )
+      expect(await outcome).toBe(succeeds)
+      await new Promise((resolve) => setImmediate(resolve))
+      expect(aborts).toBe(0)
+    }
   })
 
   it('I8: what the server says while the callback is at work is not lost', async () => {

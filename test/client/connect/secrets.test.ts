@@ -11,6 +11,8 @@ import {
   type TokenSource,
   connectOAuth,
   credential,
+  pgOAuth,
+  postgresOAuth,
   runTokenCommand,
   sources,
   tokenRequest,
@@ -259,6 +261,27 @@ describe('secrets', () => {
     const error = await new TokenProvider(source).get().catch((thrown: unknown) => thrown)
     const chain = [error, (error as Error).cause].map(String).join('\n')
     expect(chain).not.toContain('secret')
+  })
+
+  it('O2: no source shows what it was made of', () => {
+    const ours = { issuer: 'https://i.example', clientId: 'c', clientSecret: 'very-secret' }
+    const made: readonly TokenSource[] = [
+      sources.static('very-secret'),
+      sources.clientCredentials(ours),
+      sources.deviceFlow(ours),
+      sources.authorizationCode(ours),
+      sources.refresh({ ...ours, refreshToken: 'very-secret' }),
+      sources.tokenExchange({ ...ours, subjectToken: 'very-secret' }),
+      sources.aws(async () => ({ WebIdentityToken: 'very-secret' })),
+    ]
+    for (const source of made) {
+      const options = { token: source, issuer: ours.issuer }
+      const others = [pgOAuth(options), postgresOAuth(options), new TokenProvider(source)]
+      for (const value of [source, options, { ...source }, ...others]) {
+        const shown = inspect(value, { depth: 20, showHidden: true, getters: true })
+        expect(shown + JSON.stringify(value)).not.toContain('very-secret')
+      }
+    }
   })
 
   it('O2: a credential in an option object of ours does not show', () => {

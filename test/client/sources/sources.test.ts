@@ -596,3 +596,58 @@ describe('token exchange', () => {
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('very-secret')
   })
 })
+
+describe('every source that asks somebody', () => {
+  it('L10: asks anew for every call, and holds nothing of the one before', async () => {
+    const fresh = (_seen: unknown, n: number) => tokenAnswer(`t${n}`)
+    await using server = await scriptedIssuer({
+      '/token': (seen, n) =>
+        seen.form['grant_type']?.endsWith('token-exchange') === true
+          ? tokenAnswer(`t${n}`, {
+              issued_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+            })
+          : fresh(seen, n),
+      '/metadata/identity/oauth2/token': fresh,
+      '/computeMetadata/v1/instance/service-accounts/default/identity': (_seen, n) => ({
+        status: 200,
+        body: `t${n}`,
+      }),
+      '/github': (_seen, n) => ({ json: { value: `t${n}` } }),
+    })
+    const grant = { issuer: server.issuer, clientId: 'c', allowInsecureIssuer: true } as const
+    const file = await fileWith('t1')
+    const environment: Record<string, string> = {
+      VARIABLE: 't1',
+      ACTIONS_ID_TOKEN_REQUEST_URL: `${server.issuer}/github`,
+      ACTIONS_ID_TOKEN_REQUEST_TOKEN: 'job',
+    }
+    let calls = 0
+    const all = {
+      file: sources.file(file),
+      kubernetes: sources.kubernetes({ path: file }),
+      environment: sources.environment('VARIABLE', environment),
+      azure: sources.azure({ resource: 'r', endpoint: server.issuer }),
+      googleCloud: sources.googleCloud({ audience: 'a', endpoint: server.issuer }),
+      githubActions: sources.githubActions({ audience: 'a', environment }),
+      aws: sources.aws(async () => {
+        calls += 1
+        return { WebIdentityToken: `t${calls}` }
+      }),
+      externalCommand: sources.externalCommand({
+        command: [process.execPath, '-p', `require('node:fs').readFileSync('${file}', 'utf8')`],
+        output: 'text',
+      }),
+      refresh: sources.refresh({ ...grant, refreshToken: 'r' }),
+      tokenExchange: sources.tokenExchange({ ...grant, subjectToken: 's' }),
+      clientCredentials: sources.clientCredentials({ ...grant, clientSecret: 's' }),
+    }
+    for (const [name, source] of Object.entries(all)) {
+      await fs.writeFile(file, 't1')
+      environment['VARIABLE'] = 't1'
+      const first = await token(source)
+      await fs.writeFile(file, 't2')
+      environment['VARIABLE'] = 't2'
+      expect(await token(source), name).not.toBe(first)
+    }
+  })
+})
