@@ -155,10 +155,16 @@ function providerOf({ token, provider, log }: OAuthLoginOptions): TokenProvider 
   return token
 }
 
+// The caller may add to what it handed over.
+function copyOf(options: OAuthTlsOptions): OAuthTlsOptions {
+  const { ca } = options
+  return Array.isArray(ca) ? { ...options, ca: [...(ca as readonly string[])] } : { ...options }
+}
+
 function transportOf(
   options: OAuthLoginOptions,
 ): Pick<LoginPlan, 'tls' | 'sslnegotiation' | 'loopbackOnly' | 'allowInsecureTransport'> {
-  const tls = options.tls === false ? false : { ...options.tls }
+  const tls = options.tls === false ? false : copyOf(options.tls ?? {})
   const sslnegotiation = options.sslnegotiation ?? 'postgres'
   if (tls === false && sslnegotiation === 'direct') {
     throw new TokenConfigError('direct TLS negotiation needs TLS')

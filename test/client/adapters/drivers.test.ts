@@ -141,6 +141,27 @@ describe.each([
     expect(new Set(tokensAt(server))).toEqual(new Set([TOKEN]))
   })
 
+  it('A5: options that are changed after they were handed over have no effect', async () => {
+    const stranger = await createCertificateAuthority()
+    await using server = await scriptedServer(
+      honest(() => true),
+      { tls: await authority.issue() },
+    )
+    const ca = [stranger.cert]
+    const tls: { ca: string[]; rejectUnauthorized?: boolean } = { ca }
+    const options = { tls, token, requireAuth: 'oauth', allowInsecureTransport: false }
+    await using pool = driver.pool(server, options, 1)
+    if (!byClass) {
+      ca.push(authority.cert)
+      tls.rejectUnauthorized = false
+    }
+    options.allowInsecureTransport = true
+    options.token = () => credential('another')
+    expect(await thrownBy(pool.query('select 1'))).toBeInstanceOf(Error)
+    expect(server.peers).toHaveLength(0)
+    expect(calls).toBe(0)
+  })
+
   it('M4: a refused token reaches the application as 28000', async () => {
     await using server = await scriptedServer(honest(() => false))
     const error = await thrownBy(driver.once(server, local))
