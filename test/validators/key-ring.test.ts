@@ -273,6 +273,44 @@ describe('an outage', () => {
     await expect(runner.run(token)).rejects.toMatchObject({ code: 'provider_unavailable' })
   })
 
+  it('is noticed to be over without any login', async () => {
+    await using server = await AuthorizationServer.start()
+    stopClock()
+    await using runner = await start(server, { prefetch: 'required' })
+    server.fail()
+    for (let minute = 0; minute < 10; minute += 1) {
+      await pass(60_000)
+      await quiet()
+    }
+    server.recover()
+    server.rotate('k2', { dropOld: true })
+    await pass(60_000)
+    await until(() => runner.lines.join('\n').includes('are available again'))
+    const before = server.total
+    expect((await runner.run(server.token())).authorized).toBe(true)
+    expect(server.total).toBe(before)
+  })
+
+  it('of an issuer that nobody logs in with is left alone after an hour', async () => {
+    await using server = await AuthorizationServer.start()
+    stopClock()
+    await using runner = await start(server, { prefetch: 'required' })
+    server.fail()
+    for (let minute = 0; minute < 90; minute += 1) {
+      await pass(60_000)
+      await turns(10, () => false)
+    }
+    const asked = server.total
+    expect(asked).toBeGreaterThan(20)
+    for (let minute = 0; minute < 30; minute += 1) {
+      await pass(60_000)
+      await turns(10, () => false)
+    }
+    expect(server.total).toBe(asked)
+    server.recover()
+    expect((await runner.run(server.token())).authorized).toBe(true)
+  })
+
   it('is in the log with what is kept', async () => {
     await using server = await AuthorizationServer.start()
     await using runner = await start(server, { prefetch: 'required' })

@@ -27,9 +27,9 @@ export class Backoff {
     return this.#lastFault
   }
 
-  /** Nobody is to be asked yet. */
-  get isWaiting(): boolean {
-    return CLOCK.monotonicMs() < this.#retryAt
+  /** Nobody is to be asked for so many milliseconds more; 0: now. */
+  get waitMs(): number {
+    return Math.max(0, this.#retryAt - CLOCK.monotonicMs())
   }
 
   /** @returns how long to wait now, in milliseconds */

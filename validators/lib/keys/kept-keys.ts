@@ -79,7 +79,7 @@ export class KeptKeys implements AsyncDisposable {
 
   /** The last fetch did not fail, or long enough ago. */
   get mayFetch(): boolean {
-    return !this.#backoff.isWaiting
+    return this.#backoff.waitMs === 0
   }
 
   /**
@@ -216,9 +216,11 @@ export class KeptKeys implements AsyncDisposable {
       return fault
     }
     const wait = this.#backoff.failed(fault)
+    const held = this.#held
     log.warning(`cannot load keys: ${fault.message}`, {
       failures: this.#backoff.failures,
-      keys: this.trusted() === undefined ? 'none' : 'kept',
+      // Not by asking for them: a failure is no use, and would keep an idle issuer awake.
+      keys: held === undefined || this.#isDead(held, CLOCK.monotonicMs()) ? 'none' : 'kept',
     })
     this.#schedule(wait)
     return fault
@@ -227,8 +229,14 @@ export class KeptKeys implements AsyncDisposable {
   #schedule(delayMs: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
-      if (CLOCK.monotonicMs() - this.#lastUsed < IDLE_MS) {
+      if (CLOCK.monotonicMs() - this.#lastUsed >= IDLE_MS) {
+        return
+      }
+      if (this.mayFetch) {
         this.#renewInBackground()
+      } else {
+        // A timer fires early by a part of a millisecond.
+        this.#schedule(Math.ceil(this.#backoff.waitMs))
       }
     }, delayMs)
     this.#timer.unref()
