@@ -16,7 +16,7 @@ export type MembershipKind = (typeof MEMBERSHIPS)[number]
 export interface MembershipQuestion {
   readonly token: string
   readonly kinds: readonly MembershipKind[]
-  /** Of {@link PAGE} memberships each. */
+  /** Of a hundred memberships each. */
   readonly maxPages: number
   readonly signal: AbortSignal
 }
@@ -27,7 +27,7 @@ const PATHS: Readonly<Record<MembershipKind, string>> = {
 }
 
 /** As many as GitHub puts on a page. */
-export const PAGE = 100
+const PAGE = 100
 // A team comes with its whole organization.
 const MAX_PAGE_BYTES = 1024 * 1024
 
