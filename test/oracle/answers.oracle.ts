@@ -21,11 +21,11 @@ async function ask(
   steps: readonly Step[],
   quiet: number,
 ): Promise<{ readonly theirs: Answers; readonly ours: Answers }> {
-  const { real, proxy } = pair()
+  const { real, proxy, clients } = pair()
   const patience = { quiet, first: quiet * 8 }
   const [theirs, ours] = await Promise.all([
-    converse(real.port, steps, patience),
-    converse(proxy.port, steps, patience),
+    converse(real.port, steps, patience, clients),
+    converse(proxy.port, steps, patience, clients),
   ])
   const settled = (entries: (port: number) => unknown, { port }: Answer): Promise<void> =>
     expect

@@ -4,8 +4,11 @@ import { connect, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Bytes to send, or `tls`: a handshake, for which the server has just said `S`. */
-export type Step = Uint8Array | 'tls'
+/** Bytes to send, or a handshake, for which the server has just said `S`: perhaps with a certificate. */
+export type Step = Uint8Array | 'tls' | { readonly certificateOf: string }
+
+/** The certificate and key of somebody, as PEM. */
+export type Certificates = Readonly<Record<string, { readonly cert: string; readonly key: string }>>
 
 export interface Answer {
   /** A line for each message. */
@@ -31,12 +34,15 @@ export async function converse(
   port: number,
   steps: readonly Step[],
   patience: Patience,
+  certificates: Certificates = {},
 ): Promise<Answer> {
   const talk = await Talk.start(port)
   try {
     for (const step of steps) {
       if (step === 'tls') {
         await talk.handshake()
+      } else if ('certificateOf' in step) {
+        await talk.handshake(certificates[step.certificateOf])
       } else {
         talk.socket.write(step)
         await talk.quiet(patience)
@@ -80,12 +86,13 @@ class Talk {
     return this.#received.subarray(-6).equals(Buffer.from('Z\0\0\0\u0005I', 'latin1'))
   }
 
-  async handshake(): Promise<void> {
+  async handshake(own?: Certificates[string]): Promise<void> {
     this.#before = this.lines()
     this.#received = Buffer.alloc(0)
     const plain = this.socket
     plain.removeAllListeners()
     const socket = connectTls({
+      ...own,
       socket: plain,
       rejectUnauthorized: false,
       ALPNProtocols: ['postgresql'],

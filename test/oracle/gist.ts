@@ -4,8 +4,9 @@
 import type { LogEntry } from './real-server.ts'
 
 /** PostgreSQL 18 logs these apart; 19 and we log them as the first line of the refusal's detail. */
-const REASON_OF_ITS_OWN = /^(provided user name|no match in usermap|regular expression)/
-const REFUSAL = /^OAuth bearer authentication failed for user/
+const REASON_OF_ITS_OWN =
+  /^(provided user name|no match in usermap|regular expression|certificate validation|certificate authentication failed for user .*: )/
+const REFUSAL = /^(OAuth bearer|certificate) authentication failed for user ".*"$/s
 
 /** Our words for what PostgreSQL 18 has none for. */
 const OURS_ALONE: ReadonlySet<string> = new Set([

@@ -18,7 +18,9 @@ function random(seed: number): (below: number) => number {
 /** One script's steps without TLS; one of them has up to three bytes changed, put in, cut or doubled. */
 export function mutant(seed: number): readonly Buffer[] {
   const below = random(seed)
-  const plain = SCRIPTS.filter(({ steps }) => !steps.includes('tls') && steps.length > 1)
+  const plain = SCRIPTS.filter(
+    ({ steps }) => steps.length > 1 && steps.every((step) => step instanceof Uint8Array),
+  )
   const script = plain[below(plain.length)]
   const steps: Buffer[] = (script?.steps ?? []).map((step) => Buffer.from(step as Uint8Array))
   const which = below(4) === 0 ? 0 : 1 + below(steps.length - 1)

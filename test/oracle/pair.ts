@@ -2,6 +2,7 @@
 import path from 'node:path'
 import { makeTestCertificates, type TestCertificates } from '../support/certificates.ts'
 import { perFile } from '../support/per-file.ts'
+import type { Certificates } from './conversation.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
 import { type LogEntry, type RealServer, startRealServer } from './real-server.ts'
 import { MAPS, RULES } from './scripts.ts'
@@ -10,6 +11,8 @@ export interface Pair extends AsyncDisposable {
   readonly real: RealServer
   readonly proxy: TestProxy
   readonly certificates: TestCertificates
+  /** Certificates of clients, by the name that scripts call them. */
+  readonly clients: Certificates
 }
 
 export function withPair(): () => Pair {
@@ -30,7 +33,16 @@ async function startPair(): Promise<Pair> {
     await real.psql(`create role ${role} login replication`)
   }
   await real.psql('create role nologin; create role crew; grant crew to bob')
-  for (const database of ['plain', 'mapped', 'delegated', 'tls']) {
+  for (const database of [
+    'plain',
+    'mapped',
+    'delegated',
+    'tls',
+    'fullcert',
+    'fullmap',
+    'onlycert',
+    'certmap',
+  ]) {
     await real.psql(`create database ${database}`)
   }
   const proxy = await startProxy({
@@ -45,7 +57,15 @@ async function startPair(): Promise<Pair> {
     ssl_ca_file: ca,
     upstream: { host: real.socketDirectory, port: real.port },
   })
+  const issue = (commonName: string): Promise<Certificates[string]> =>
+    certificates.authority.issue({ commonName, usage: 'client' })
   return {
+    clients: {
+      alice: await issue('alice'),
+      bob: await issue('bob'),
+      staff: await issue('bob@staff.example'),
+      nameless: await issue(''),
+    },
     real,
     proxy,
     certificates,

@@ -40,6 +40,13 @@ host  noscope    all  127.0.0.1/32  oauth issuer=${ISSUER} scope=""
 host  noissuer   all  127.0.0.1/32  oauth issuer= scope=db
 hostssl tls      all  127.0.0.1/32  OAUTH
 hostnossl notls  all  127.0.0.1/32  OAUTH
+hostssl fullcert all 127.0.0.1/32  OAUTH clientcert=verify-full
+hostssl fullmap  all  127.0.0.1/32  OAUTH clientcert=verify-full map=m
+hostssl fulldn   all  127.0.0.1/32  OAUTH clientcert=verify-full clientname=DN
+hostssl fulldel  all  127.0.0.1/32  OAUTH clientcert=verify-full delegate_ident_mapping=1
+hostssl cacert   all  127.0.0.1/32  OAUTH clientcert=verify-ca
+hostssl onlycert all  127.0.0.1/32  cert
+hostssl certmap  all  127.0.0.1/32  cert map=m
 host  rejected   all  127.0.0.1/32  reject
 host  joined,"two words" all 127.0.0.1/32 \\
   OAUTH
@@ -445,6 +452,40 @@ const encrypted: readonly Script[] = [
   ),
 ]
 
+const certified: readonly Script[] = ['fullcert', 'fullmap', 'fulldn', 'fulldel', 'cacert'].flatMap(
+  (database) =>
+    [undefined, 'alice', 'bob', 'staff'].flatMap((owner) =>
+      (
+        [
+          ['alice', accept('alice')],
+          ['bob', accept('bob')],
+          ['bob', accept('bob@staff.example')],
+          ['alice', 'deny'],
+        ] as const
+      ).map(([user, token]) =>
+        script(
+          `a certificate of ${owner} and ${token} as ${user} in ${database}`,
+          sslRequest,
+          owner === undefined ? 'tls' : { certificateOf: owner },
+          ...login(database, token, user),
+        ),
+      ),
+    ),
+)
+
+const certificates: readonly Script[] = ['onlycert', 'certmap'].flatMap((database) =>
+  [undefined, 'alice', 'bob', 'staff', 'nameless'].flatMap((owner) =>
+    ['alice', 'bob'].map((user) =>
+      script(
+        `a certificate of ${owner} alone as ${user} in ${database}`,
+        sslRequest,
+        owner === undefined ? 'tls' : { certificateOf: owner },
+        start(user, database),
+      ),
+    ),
+  ),
+)
+
 export const SCRIPTS: readonly Script[] = [
   ...discovery,
   ...decisions,
@@ -455,4 +496,6 @@ export const SCRIPTS: readonly Script[] = [
   ...together,
   ...startups,
   ...encrypted,
+  ...certified,
+  ...certificates,
 ]
