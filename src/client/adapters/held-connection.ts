@@ -18,7 +18,6 @@ export class HeldConnection {
   readonly #attach: PgConnection['attachListeners']
   readonly #startup: PgConnection['startup']
   readonly #lost = new AbortController()
-  #endHeld = false
   #over = false
 
   /** @throws TokenConfigError for a connection that lacks what is needed. */
@@ -40,10 +39,7 @@ export class HeldConnection {
   /** Called with the driver's StartupMessage when it wants to send that. */
   whenReady(run: (packet: Buffer) => void): void {
     const { connection } = this
-    connection.startup = (parameters) => {
-      this.#holdEnd()
-      run(this.#packetOf(parameters))
-    }
+    connection.startup = (parameters) => run(this.#packetOf(parameters))
   }
 
   /** The server has said yes: the driver reads that, and from then on whatever comes. */
@@ -56,7 +52,6 @@ export class HeldConnection {
     stream.unshift(Buffer.concat([...preamble, authenticationOk()]))
     this.#attach(stream)
     stream.resume()
-    this.#releaseEnd()
   }
 
   /** The login has failed. A refusal of the server is told to the driver as the server worded it. */
@@ -74,7 +69,6 @@ export class HeldConnection {
       this.connection.emit('error', error)
     }
     this.connection.stream.destroy()
-    this.#releaseEnd()
   }
 
   /** Whether another connection can be opened although this one was. */
@@ -96,24 +90,5 @@ export class HeldConnection {
     const stream = { writable: true, write: (bytes: Buffer) => written.push(bytes) }
     this.#startup.call(Object.create(this.connection, { stream: { value: stream } }), parameters)
     return Buffer.concat(written)
-  }
-
-  /** That the socket has closed is no news until it is known what was said before. */
-  #holdEnd(): void {
-    const { connection } = this
-    const emit = connection.emit.bind(connection)
-    connection.emit = (event: string | symbol, ...details: unknown[]) => {
-      if (event === 'end' && !this.#over) {
-        this.#endHeld = true
-        return true
-      }
-      return emit(event, ...details)
-    }
-  }
-
-  #releaseEnd(): void {
-    if (this.#endHeld) {
-      this.connection.emit('end')
-    }
   }
 }

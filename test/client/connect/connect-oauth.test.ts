@@ -364,6 +364,21 @@ describe('a login of a machine', () => {
     expect(token.peek()).toBeUndefined()
   })
 
+  it('D16: nor is there a third try where somebody else has stored another bad token meanwhile', async () => {
+    const { fn, requests } = counter()
+    const token = new TokenProvider(fn)
+    await using server = await scriptedServer(async (peer, index) => {
+      await peer.askToken()
+      token.store({ accessToken: `bad${index + 1}` }, { username: 'ann', target })
+      await peer.refuse(REFUSAL)
+    })
+    const target = { host: server.host, port: server.port, database: undefined }
+    token.store({ accessToken: 'bad0' }, { username: 'ann', target })
+    await expect(login(server, { token })).rejects.toBeInstanceOf(TokenRejectedError)
+    expect(tokensAt(server)).toEqual(['bad0', 'bad1'])
+    expect(requests).toHaveLength(0)
+  })
+
   it('D18: another status than invalid_token is not tried again and forgets nothing', async () => {
     for (const status of ['insufficient_scope', 'invalid_request', 'INVALID_TOKEN']) {
       await using server = await scriptedServer(async (peer, index) => {
