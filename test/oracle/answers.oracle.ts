@@ -4,7 +4,7 @@ import { type Answer, converse, type Step } from './conversation.ts'
 import { gistOfAnswer, gistOfLog } from './gist.ts'
 import { mutant } from './mutants.ts'
 import { ourEntries, withPair } from './pair.ts'
-import { SCRIPTS } from './scripts.ts'
+import { SCRIPTS } from './scripts/index.ts'
 
 const pair = withPair()
 

@@ -1,6 +1,6 @@
 /** Conversations with something wrong in them, the same ones for the same number. */
 import { Buffer } from 'node:buffer'
-import { SCRIPTS } from './scripts.ts'
+import { SCRIPTS } from './scripts/index.ts'
 
 const INTERESTING = [0, 1, 2, 4, 0x20, 0x2c, 0x3d, 0x41, 0x61, 0x6e, 0x70, 0x7f, 0x80, 0xff]
 

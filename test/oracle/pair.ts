@@ -5,7 +5,7 @@ import { perFile } from '../support/per-file.ts'
 import type { Certificates } from './conversation.ts'
 import { startProxy, type TestProxy } from '../support/proxy.ts'
 import { type LogEntry, type RealServer, startRealServer } from './real-server.ts'
-import { MAPS, RULES } from './scripts.ts'
+import { MAPS, RULES } from './scripts/rules.ts'
 
 export interface Pair extends AsyncDisposable {
   readonly real: RealServer

@@ -19,7 +19,7 @@ import { perFile } from '../support/per-file.ts'
 import { startProxy, type TestProxy, type TestProxyOptions } from '../support/proxy.ts'
 import { withPair } from './pair.ts'
 import { oracleBin } from './real-server.ts'
-import { accept } from './scripts.ts'
+import { accept } from './scripts/rules.ts'
 
 const pair = withPair()
 const run = promisify(execFile)
