@@ -141,7 +141,7 @@ function startLogin(
         refuseByCertificate(rules, request, context),
       ),
       takeToken: () => login.takeToken?.(),
-      close: () => login.close(),
+      close: login.close,
     }
   }
 }

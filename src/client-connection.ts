@@ -40,7 +40,7 @@ export class ClientConnection {
   readonly peer: Peer
   readonly raw: net.Socket
   log: Log
-  readonly #controller = new AbortController()
+  #controller: AbortController | undefined
   #stream: ClientStream | undefined
   #timer: NodeJS.Timeout | undefined
   #busy = 0
@@ -58,6 +58,7 @@ export class ClientConnection {
 
   /** Aborts when the login must end: deadline, client gone, shutdown. Its reason says which. */
   get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
     return this.#controller.signal
   }
 
@@ -96,17 +97,22 @@ export class ClientConnection {
     return { total: now - this.#accepted, authentication: now - this.#authenticating }
   }
 
-  /** The login is over: from here on nothing here ends the connection. */
+  /** The login is over: from here on nothing here ends the connection, nor is anything kept for that. */
   endLogin(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#loginOver = true
+    this.#controller = undefined
+    this.#unwatch(this.raw)
+    if (this.#stream !== undefined) {
+      this.#unwatch(this.#stream.socket)
+    }
   }
 
   /** Ends a login from outside; a session that is in has its own way to end. */
   abort(reason: Error): void {
-    if (!this.signal.aborted && !this.#loginOver) {
-      this.#controller.abort(reason)
+    if (!this.#loginOver && !this.signal.aborted) {
+      this.#controller?.abort(reason)
       this.raw.destroy()
       this.#stream?.socket.destroy()
     }
@@ -183,19 +189,24 @@ export class ClientConnection {
 
   #watch(socket: net.Socket): void {
     // Without a listener an error would end the process; the close that follows it is what counts.
-    socket.on('error', () => {})
-    socket.on('end', () => {
-      if (this.#busy > 0) {
-        this.abort(new SilentEnd('client gone'))
-      }
-    })
-    socket.on('close', () => {
-      if (this.#busy > 0) {
-        this.abort(new SilentEnd('client gone'))
-      }
-    })
+    socket.on('error', ignore)
+    socket.on('end', this.#onGone)
+    socket.on('close', this.#onGone)
+  }
+
+  #unwatch(socket: net.Socket): void {
+    socket.off('end', this.#onGone)
+    socket.off('close', this.#onGone)
+  }
+
+  readonly #onGone = (): void => {
+    if (this.#busy > 0) {
+      this.abort(new SilentEnd('client gone'))
+    }
   }
 }
+
+function ignore(): void {}
 
 function errorBytes(error: ReportError): Buffer {
   if (error instanceof UpstreamRefusedError) {

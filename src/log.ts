@@ -47,7 +47,7 @@ export function createLog(options: LogOptions = {}): Log {
   const write = options.write ?? pinoStderr()
   const level = options.level ?? 'log'
   if (options.format === 'text') {
-    return textLog(write, LEVELS[level], {})
+    return new TextLog(write, LEVELS[level], {})
   }
   const logger = pino(
     {
@@ -61,7 +61,7 @@ export function createLog(options: LogOptions = {}): Log {
     },
     { write },
   )
-  return jsonLog(logger, {})
+  return new JsonLog(logger, {})
 }
 
 /** A log that keeps nothing. */
@@ -83,39 +83,73 @@ function pinoStderr(): (line: string) => void {
 
 type JsonLogger = Record<LogLevel, (fields: LogFields, message: string) => void>
 
-// A child of ours is only its fields: most connections log nothing, and a logger of pino's own costs each
-// of them as much as the rest of its bookkeeping.
-function jsonLog(logger: JsonLogger, bound: LogFields): Log {
-  const at =
-    (level: LogLevel) =>
-    (message: string, fields: LogFields = {}): void => {
-      logger[level]({ ...bound, ...fields }, message)
-    }
-  return {
-    debug: at('debug'),
-    log: at('log'),
-    warning: at('warning'),
-    error: at('error'),
-    fatal: at('fatal'),
-    child: (fields) => jsonLog(logger, { ...bound, ...fields }),
+// A child is only its fields: most connections log nothing, and each of them keeps two.
+abstract class BoundLog implements Log {
+  protected readonly bound: LogFields
+
+  constructor(bound: LogFields) {
+    this.bound = bound
+  }
+
+  abstract child(fields: LogFields): Log
+  protected abstract write(level: LogLevel, message: string, fields: LogFields | undefined): void
+
+  debug(message: string, fields?: LogFields): void {
+    this.write('debug', message, fields)
+  }
+
+  log(message: string, fields?: LogFields): void {
+    this.write('log', message, fields)
+  }
+
+  warning(message: string, fields?: LogFields): void {
+    this.write('warning', message, fields)
+  }
+
+  error(message: string, fields?: LogFields): void {
+    this.write('error', message, fields)
+  }
+
+  fatal(message: string, fields?: LogFields): void {
+    this.write('fatal', message, fields)
   }
 }
 
-function textLog(write: (line: string) => void, lowest: number, bound: LogFields): Log {
-  const at =
-    (level: LogLevel) =>
-    (message: string, fields: LogFields = {}): void => {
-      if (LEVELS[level] >= lowest) {
-        write(textLine(level, message, { ...bound, ...fields }))
-      }
+class JsonLog extends BoundLog {
+  readonly #logger: JsonLogger
+
+  constructor(logger: JsonLogger, bound: LogFields) {
+    super(bound)
+    this.#logger = logger
+  }
+
+  child(fields: LogFields): Log {
+    return new JsonLog(this.#logger, { ...this.bound, ...fields })
+  }
+
+  protected write(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    this.#logger[level]({ ...this.bound, ...fields }, message)
+  }
+}
+
+class TextLog extends BoundLog {
+  readonly #write: (line: string) => void
+  readonly #lowest: number
+
+  constructor(write: (line: string) => void, lowest: number, bound: LogFields) {
+    super(bound)
+    this.#write = write
+    this.#lowest = lowest
+  }
+
+  child(fields: LogFields): Log {
+    return new TextLog(this.#write, this.#lowest, { ...this.bound, ...fields })
+  }
+
+  protected write(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    if (LEVELS[level] >= this.#lowest) {
+      this.#write(textLine(level, message, { ...this.bound, ...fields }))
     }
-  return {
-    debug: at('debug'),
-    log: at('log'),
-    warning: at('warning'),
-    error: at('error'),
-    fatal: at('fatal'),
-    child: (fields) => textLog(write, lowest, { ...bound, ...fields }),
   }
 }
 

@@ -18,7 +18,7 @@ import { keepRestartOnly } from './reload/restart-only.ts'
 import { serveConnection } from './session.ts'
 import type { Services } from './services.ts'
 import { loadSnapshot, type Snapshot } from './snapshot.ts'
-import { SnapshotHolder } from './snapshot-holder.ts'
+import { disposeSnapshot, SnapshotHolder } from './snapshot-holder.ts'
 import { CancelRegistry } from './upstream/cancel-registry.ts'
 
 /** The settings of `pgbearer.toml` as an object, and what a program adds to them. */
@@ -123,7 +123,6 @@ class ProxyServer implements Server {
     this.#watch = watch
     this.#settings = settings
     this.#log = log
-    this.#snapshots = new SnapshotHolder(snapshot)
     const queue = settings.loginQueueSize
     this.#services = {
       log,
@@ -138,6 +137,7 @@ class ProxyServer implements Server {
       closing: this.#closing.signal,
       ending: this.#ending.signal,
     }
+    this.#snapshots = new SnapshotHolder(snapshot, this.#services)
     // Every session listens: Node would warn of a leak at the eleventh.
     setMaxListeners(0, this.#closing.signal, this.#ending.signal)
   }
@@ -192,7 +192,8 @@ class ProxyServer implements Server {
     }
     await snapshot.memberships?.start(this.#closing.signal)
     if (this.#closing.signal.aborted) {
-      await new SnapshotHolder(snapshot).dispose()
+      snapshot.memberships?.stop()
+      await disposeSnapshot(snapshot)
       throw new ServerClosingError({ reason: 'shutdown' })
     }
     await this.#snapshots.replace(snapshot)
@@ -244,8 +245,8 @@ class ProxyServer implements Server {
   }
 
   async #serve(client: ClientConnection): Promise<void> {
-    const { snapshot, release } = this.#snapshots.take()
-    await serveConnection(client, { ...this.#services, snapshot })
+    const { services, release } = this.#snapshots.take()
+    await serveConnection(client, services)
     this.#connections.delete(client)
     await release()
   }

@@ -3,38 +3,44 @@
  *
  * @module
  */
+import type { ConnectionServices, Services } from './services.ts'
 import type { Snapshot } from './snapshot.ts'
 
-/** A snapshot for one connection. `release` when the connection has ended. */
+/** What one connection is served by. `release` when the connection has ended. */
 export interface TakenSnapshot {
-  readonly snapshot: Snapshot
+  /** With the snapshot. */
+  readonly services: ConnectionServices
   readonly release: () => Promise<void>
 }
 
 interface Held {
-  readonly snapshot: Snapshot
+  /** One for all connections of the snapshot. */
+  readonly services: ConnectionServices
   connections: number
   retired: boolean
 }
 
 /** Gives each connection the newest snapshot and ends those that nobody has any more. */
 export class SnapshotHolder {
+  readonly #services: Services
   #current: Held
 
-  constructor(snapshot: Snapshot) {
-    this.#current = { snapshot, connections: 0, retired: false }
+  /** @param services - what all connections share, whatever their snapshot. */
+  constructor(snapshot: Snapshot, services: Services) {
+    this.#services = services
+    this.#current = this.#hold(snapshot)
   }
 
   /** What a connection would get now. */
   get current(): Snapshot {
-    return this.#current.snapshot
+    return this.#current.services.snapshot
   }
 
   take(): TakenSnapshot {
     const held = this.#current
     held.connections += 1
     return {
-      snapshot: held.snapshot,
+      services: held.services,
       release: async () => {
         held.connections -= 1
         await disposeIfUnused(held)
@@ -45,7 +51,7 @@ export class SnapshotHolder {
   /** Connections from now on get `snapshot`. */
   async replace(snapshot: Snapshot): Promise<void> {
     const old = this.#current
-    this.#current = { snapshot, connections: 0, retired: false }
+    this.#current = this.#hold(snapshot)
     await retire(old)
   }
 
@@ -53,18 +59,30 @@ export class SnapshotHolder {
   async dispose(): Promise<void> {
     await retire(this.#current)
   }
+
+  #hold(snapshot: Snapshot): Held {
+    return { services: { ...this.#services, snapshot }, connections: 0, retired: false }
+  }
 }
 
 /** Whoever still has it goes on with the memberships that it knows. */
 async function retire(held: Held): Promise<void> {
   held.retired = true
-  held.snapshot.memberships?.stop()
+  held.services.snapshot.memberships?.stop()
   await disposeIfUnused(held)
 }
 
-async function disposeIfUnused({ snapshot, connections, retired }: Held): Promise<void> {
+async function disposeIfUnused({ services, connections, retired }: Held): Promise<void> {
   if (retired && connections === 0) {
-    await snapshot.authenticator[Symbol.asyncDispose]()
-    await snapshot.upstreamTokens?.[Symbol.asyncDispose]()
+    await disposeSnapshot(services.snapshot)
   }
+}
+
+/** Ends what a snapshot holds; nobody may have it any more. */
+export async function disposeSnapshot({
+  authenticator,
+  upstreamTokens,
+}: Pick<Snapshot, 'authenticator' | 'upstreamTokens'>): Promise<void> {
+  await authenticator[Symbol.asyncDispose]()
+  await upstreamTokens?.[Symbol.asyncDispose]()
 }

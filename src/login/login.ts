@@ -26,8 +26,11 @@ export type Login = ConversationLogin | UpstreamLogin
 interface AnyLogin {
   /** The rule that decides. */
   readonly line: HbaLine
-  /** Call it when the connection is over, however it ended: the validator's `shutdown` runs. */
-  close(): Promise<void>
+  /**
+   * Call it when the connection is over, however it ended: the validator's `shutdown` runs. Needs no `this`: who
+   * keeps it for as long as a session lasts need not keep the login.
+   */
+  readonly close: () => Promise<void>
 }
 
 /** We decide: by what the client says, or at once. */

@@ -38,6 +38,38 @@ interface OAuthLoginOptions {
   readonly onValidated?: LoginOptions['onValidated']
 }
 
+/** What is left of a login once it is over, apart from it: a session keeps it until it ends. */
+class OAuthLoginEnd {
+  readonly #validator: ValidatorSession
+  readonly #log: Log
+  /** The token that was accepted, until somebody takes it. */
+  token: string | undefined
+  /** A refusal whose last message the client has not been sent. */
+  pending: ReportError | undefined
+
+  constructor(validator: ValidatorSession, log: Log) {
+    this.#validator = validator
+    this.#log = log
+  }
+
+  readonly close = async (): Promise<void> => {
+    this.token = undefined
+    this.#logPending()
+    await this.#validator.shutdown()
+  }
+
+  // Whoever tries tokens need not wait for the end of the exchange, and must not go unseen for that.
+  // PostgreSQL 18 logs a refusal when it is decided, 19 only with the message that ends the exchange.
+  #logPending(): void {
+    const refusal = this.pending
+    this.pending = undefined
+    if (refusal !== undefined) {
+      const { code, reason, logDetail: detail, logFields } = refusal
+      this.#log.log(refusal.message, { code, reason, detail, ...logFields })
+    }
+  }
+}
+
 /** A login by OAUTHBEARER, or by a token in a password. */
 export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession, ReportError> {
   readonly kind = 'conversation'
@@ -51,10 +83,8 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   readonly #validator: ValidatorSession
   readonly #onValidated: LoginOptions['onValidated']
   readonly #keepToken: boolean
-  #token: string | undefined
+  readonly #end: OAuthLoginEnd
   #startupFault: ValidatorFaultError | undefined
-  /** A refusal whose last message the client has not been sent. */
-  #pending: ReportError | undefined
 
   constructor(
     rules: Rules,
@@ -83,6 +113,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
       log,
       signal,
     })
+    this.#end = new OAuthLoginEnd(this.#validator, log)
     this.conversation = this.#watched(
       line.oauth?.tokenInPassword
         ? passwordConversation(this)
@@ -94,16 +125,14 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     )
   }
 
-  takeToken(): string | undefined {
-    const token = this.#token
-    this.#token = undefined
-    return token
+  get close(): () => Promise<void> {
+    return this.#end.close
   }
 
-  async close(): Promise<void> {
-    this.#token = undefined
-    this.#logPending()
-    await this.#validator.shutdown()
+  takeToken(): string | undefined {
+    const { token } = this.#end
+    this.#end.token = undefined
+    return token
   }
 
   /** A module that fails here fails the login, but only once there is a token: discovery goes on. */
@@ -146,7 +175,7 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
     if (judged.authorized !== true) {
       return this.#refuse(judged)
     }
-    this.#token = this.#keepToken ? token : undefined
+    this.#end.token = this.#keepToken ? token : undefined
     return this.#accept(judged)
   }
 
@@ -174,15 +203,15 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
   #refuse(refusal: TokenRefusal): Decision<AuthorizedSession, ReportError> {
     const error = this.#error(refusal)
     // A client that was gone before the answer has not been refused anything.
-    this.#pending = this.#signal.aborted ? undefined : error
+    this.#end.pending = this.#signal.aborted ? undefined : error
     return { authorized: false, refused: error }
   }
 
   #watched(conversation: Conversation<AuthorizedSession>): Conversation<AuthorizedSession> {
     type Step = ConversationStep<AuthorizedSession>
     const watch = <Next extends Step | undefined>(step: Next): Next => {
-      if (step?.kind === 'refused' && step.error === this.#pending) {
-        this.#pending = undefined
+      if (step?.kind === 'refused' && step.error === this.#end.pending) {
+        this.#end.pending = undefined
       }
       return step
     }
@@ -190,17 +219,6 @@ export class OAuthLogin implements ConversationLogin, Decider<AuthorizedSession,
       start: async () => watch(await conversation.start()),
       push: async (chunk) => watch(await conversation.push(chunk)),
       end: async () => watch(await conversation.end()),
-    }
-  }
-
-  // Whoever tries tokens need not wait for the end of the exchange, and must not go unseen for that.
-  // PostgreSQL 18 logs a refusal when it is decided, 19 only with the message that ends the exchange.
-  #logPending(): void {
-    const refusal = this.#pending
-    this.#pending = undefined
-    if (refusal !== undefined) {
-      const { code, reason, logDetail: detail, logFields } = refusal
-      this.#log.log(refusal.message, { code, reason, detail, ...logFields })
     }
   }
 

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { Buffer } from 'node:buffer'
+import type { Buffer } from 'node:buffer'
 import type net from 'node:net'
-import { TLSSocket } from 'node:tls'
 import type { ByteSource } from '../stream/byte-source.ts'
+import { Pump } from './pump.ts'
 
 /** One side: where its bytes come from, and the socket to write to. */
 export interface RelaySide {
@@ -27,97 +27,86 @@ export interface RelayOptions {
  *
  * Both sockets have `allowHalfOpen`, so that a side that ends its half still receives the rest.
  */
-export async function relay(
-  client: RelaySide,
-  server: RelaySide,
-  { signal, goodbye }: RelayOptions,
-): Promise<void> {
-  let atRest = true
-  const stop = (): void => {
-    if (atRest && client.socket.writableLength === 0) {
-      client.socket.end(goodbye)
-    } else {
-      client.socket.destroy()
-    }
-    server.socket.destroy()
-  }
-  signal.addEventListener('abort', stop, { once: true })
-  const closed = Promise.all([
-    closeWith(client.socket, server.socket),
-    closeWith(server.socket, client.socket),
-  ])
-  pump(server, client, (chunk) => {
-    atRest = endsWithReadyForQuery(chunk)
+export function relay(client: RelaySide, server: RelaySide, options: RelayOptions): Promise<void> {
+  return new Promise((resolve) => {
+    new Relay(client, server, options, resolve).start()
   })
-  pump(client, server, () => {
-    atRest = false
-  })
-  if (signal.aborted) {
-    stop()
-  }
-  await closed
-  signal.removeEventListener('abort', stop)
 }
 
-/**
- * A write to a TLS socket is pending for a turn of the event loop even where everything was sent. Up to
- * this size, copying the bytes is cheaper than stopping and starting to read.
- */
-const COPY_LIMIT = 4096
+// One object for a session, and few closures: most sessions do nothing for most of their life.
+class Relay {
+  readonly #client: net.Socket
+  readonly #server: net.Socket
+  readonly #toClient: Pump
+  readonly #toServer: Pump
+  readonly #signal: AbortSignal
+  readonly #goodbye: Buffer
+  readonly #over: () => void
+  /** The last bytes looked like the end of an answer, and nothing was asked since. */
+  #atRest = true
+  #open = 2
 
-/** Copies one direction, no faster than the other end takes it. */
-function pump(from: RelaySide, to: RelaySide, observe: (chunk: Buffer) => void): void {
-  let pausedFor = false
-  const resume = (): void => {
-    if (pausedFor) {
-      pausedFor = false
-      from.source.resume()
-    }
-  }
-  to.socket.on('drain', resume)
-  if (from.source.reusesBuffer) {
-    const isTls = to.socket instanceof TLSSocket
-    from.source.flow((chunk) => {
-      observe(chunk)
-      if (isTls && chunk.length <= COPY_LIMIT) {
-        pausedFor = !to.socket.write(Buffer.from(chunk))
-        return !pausedFor
-      }
-      to.socket.write(chunk, resume)
-      // While the write is pending the kernel has not copied the bytes: the next read would overwrite
-      // them, and the other side would receive a corrupted stream.
-      pausedFor = to.socket.writableLength !== 0
-      return !pausedFor
+  constructor(
+    client: RelaySide,
+    server: RelaySide,
+    { signal, goodbye }: RelayOptions,
+    over: () => void,
+  ) {
+    this.#client = client.socket
+    this.#server = server.socket
+    this.#toClient = new Pump(server.source, client.socket, (chunk) => {
+      this.#atRest = endsWithReadyForQuery(chunk)
     })
-    return
+    this.#toServer = new Pump(client.source, server.socket, () => {
+      this.#atRest = false
+    })
+    this.#signal = signal
+    this.#goodbye = goodbye
+    this.#over = over
   }
-  from.source.flow((chunk) => {
-    observe(chunk)
-    pausedFor = !to.socket.write(chunk)
-    return !pausedFor
-  })
-}
 
-/** The end of one side's stream ends the other's; its close, whatever the reason, closes the other. */
-async function closeWith(socket: net.Socket, other: net.Socket): Promise<void> {
-  const passOn = (): void => {
-    other.end()
+  start(): void {
+    this.#signal.addEventListener('abort', this, { once: true })
+    this.#closeWith(this.#client, this.#server)
+    this.#closeWith(this.#server, this.#client)
+    this.#toClient.start()
+    this.#toServer.start()
+    if (this.#signal.aborted) {
+      this.handleEvent()
+    }
   }
-  socket.once('end', passOn)
-  if (socket.readableEnded) {
-    passOn()
+
+  /** The session is ended from outside. */
+  handleEvent(): void {
+    if (this.#atRest && this.#client.writableLength === 0) {
+      this.#client.end(this.#goodbye)
+    } else {
+      this.#client.destroy()
+    }
+    this.#server.destroy()
   }
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
+
+  /** The end of one side's stream ends the other's; its close, whatever the reason, closes the other. */
+  #closeWith(socket: net.Socket, other: net.Socket): void {
+    if (socket.readableEnded) {
+      other.end()
+    } else {
+      socket.on('end', () => other.end())
+    }
+    const closed = (): void => {
       other.destroySoon()
-      resolve()
+      this.#open -= 1
+      if (this.#open === 0) {
+        this.#signal.removeEventListener('abort', this)
+        this.#over()
+      }
     }
     if (socket.closed) {
-      done()
+      closed()
     } else {
-      socket.once('close', done)
+      socket.on('close', closed)
     }
-  })
+  }
 }
 
 /**

@@ -59,7 +59,9 @@ export function createServerTls(options: ServerTlsOptions): ServerTls {
       try {
         const socket = await handshake(server, raw, (done) => handshakes.set(pair, done))
         socket.allowHalfOpen = true
-        checkPeerCertificate(socket)
+        if (options.ca !== undefined) {
+          checkPeerCertificate(socket)
+        }
         return socket
       } catch (error) {
         throw error instanceof SilentProtocolViolationError
@@ -85,12 +87,16 @@ async function handshake(
   onSecure: (done: (socket: tls.TLSSocket) => void) => void,
 ): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
-    onSecure(resolve)
     if (raw.destroyed) {
       reject(handshakeFailed())
       return
     }
-    raw.once('close', () => reject(new Error('closed')))
+    const closed = (): void => reject(new Error('closed'))
+    raw.on('close', closed)
+    onSecure((socket) => {
+      raw.off('close', closed)
+      resolve(socket)
+    })
     // A client may end its side in the middle of the handshake and wait for us to do the same.
     raw.allowHalfOpen = false
     server.emit('connection', raw)

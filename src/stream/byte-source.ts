@@ -7,10 +7,12 @@
 import type { Buffer } from 'node:buffer'
 
 /**
- * Receives bytes of a flowing source. Returning `false` pauses the source until `resume()`.
+ * Receives bytes of a flowing source. `false` says that they are too much for now; each `false` is answered by
+ * one `resume()`, in the order of the chunks.
  *
  * Where `reusesBuffer` is true the bytes are only valid until the function returns, unless it returns
- * `false`: then they stay until `resume()` is called.
+ * `false`: then they stay until that `resume()`, and one more chunk may come meanwhile. Any other source
+ * pauses at once.
  */
 export type ByteConsumer = (chunk: Buffer) => boolean
 
@@ -34,6 +36,6 @@ export interface ByteSource {
   unread(chunk: Buffer): void
   /** Stops pulling: the bytes that are buffered, then everything that comes, go to `consumer`. */
   flow(consumer: ByteConsumer): void
-  /** Continues a source whose consumer returned `false`. */
+  /** The consumer is done with the oldest chunk to which it said `false`. */
   resume(): void
 }

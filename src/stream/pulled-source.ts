@@ -10,6 +10,8 @@ export abstract class PulledSource implements ByteSource {
   protected consumer: ByteConsumer | undefined
 
   abstract resume(): void
+  /** Nobody waits for bytes any more: the end of the stream is the consumer's affair. */
+  protected abstract stopPulling(): void
 
   get buffered(): number {
     return this.pulled.size
@@ -41,6 +43,7 @@ export abstract class PulledSource implements ByteSource {
 
   flow(consumer: ByteConsumer): void {
     this.consumer = consumer
+    this.stopPulling()
     if (this.pulled.size > 0 && !consumer(this.pulled.takeAll())) {
       return
     }

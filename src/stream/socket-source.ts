@@ -27,8 +27,7 @@ export class SocketSource extends PulledSource {
   /** Lets go of the socket, for another protocol layer (TLS) to take; unread bytes go back into it. */
   detach(): void {
     this.#socket.off('data', this.#onData)
-    this.#socket.off('end', this.#onEnd)
-    this.#socket.off('close', this.#onEnd)
+    this.stopPulling()
     if (this.pulled.size > 0) {
       this.#socket.unshift(this.pulled.takeAll())
     }
@@ -36,6 +35,11 @@ export class SocketSource extends PulledSource {
 
   resume(): void {
     this.#socket.resume()
+  }
+
+  protected stopPulling(): void {
+    this.#socket.off('end', this.#onEnd)
+    this.#socket.off('close', this.#onEnd)
   }
 
   readonly #onData = (chunk: Buffer): void => {

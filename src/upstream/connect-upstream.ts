@@ -227,6 +227,7 @@ async function logIn(
   )
   reader.authenticated()
   const { bytes, cancelKey, parameters } = await readGreeting(reader)
+  transport.release()
   log.debug('upstream: logged in', { method, tls: transport.encrypted })
   return { socket, source, greeting: bytes, cancelKey, parameters, version }
 }

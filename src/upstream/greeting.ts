@@ -51,5 +51,8 @@ function parseBackendKeyData({ body }: RawMessage): CancelKey {
   if (keyLength < MIN_CANCEL_KEY_LENGTH || keyLength > MAX_CANCEL_KEY_LENGTH) {
     throw loginError('protocol_violation', 'invalid length of the cancel key in BackendKeyData')
   }
-  return { processId: body.readInt32BE(0), key: Buffer.from(body.subarray(4)) }
+  // It stays as long as the session: not as a piece of one of the pool's slabs, which it would keep.
+  const key = Buffer.allocUnsafeSlow(keyLength)
+  body.copy(key, 0, 4)
+  return { processId: body.readInt32BE(0), key }
 }

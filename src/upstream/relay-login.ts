@@ -101,6 +101,7 @@ async function passOn(
   }
   reader.authenticated()
   const { bytes, cancelKey, parameters } = await readGreeting(reader)
+  transport.release()
   return {
     socket,
     source,

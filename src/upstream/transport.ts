@@ -30,6 +30,8 @@ export interface Transport {
   readonly isTrusted: boolean
   /** The first error of the socket, for the log. */
   readonly failure: () => Error | undefined
+  /** Call it when the login is over: the signal has no say from then on, and nothing is kept for it. */
+  readonly release: () => void
 }
 
 /** TLS did not come about in a way after which `prefer` may go on without it. */
@@ -43,9 +45,9 @@ export async function openPlain(
   signal: AbortSignal,
 ): Promise<Transport> {
   const { socket, source } = connectOnread(connectOptions(settings))
-  const failure = watch(socket, signal)
-  await connected(socket, 'connect', failure, settings)
-  return plainTransport(settings, socket, source, failure)
+  const watch = new SocketWatch(socket, signal)
+  await connected(socket, 'connect', watch, settings)
+  return plainTransport(settings, socket, source, watch)
 }
 
 /**
@@ -60,21 +62,21 @@ export async function openTls(
   mayDecline: boolean,
 ): Promise<Transport> {
   const raw = net.connect(connectOptions(settings))
-  const failure = watch(raw, signal)
+  const watch = new SocketWatch(raw, signal)
   try {
-    await connected(raw, 'connect', failure, settings)
+    await connected(raw, 'connect', watch, settings)
     if (settings.sslnegotiation === 'direct') {
-      return await handshake(settings, raw, signal)
+      return await handshake(settings, raw, signal, watch)
     }
     const source = new SocketSource(raw)
     raw.write(sslRequest())
     const answer = (await source.readExactly(1))?.toString('latin1')
     if (answer === 'N' && mayDecline) {
-      return plainTransport(settings, raw, source, failure)
+      return plainTransport(settings, raw, source, watch)
     }
-    checkTlsAnswer(answer, source.buffered + raw.readableLength, failure())
+    checkTlsAnswer(answer, source.buffered + raw.readableLength, watch.failure())
     source.detach()
-    return await handshake(settings, raw, signal)
+    return await handshake(settings, raw, signal, watch)
   } catch (error) {
     raw.destroy()
     throw error
@@ -116,13 +118,14 @@ async function handshake(
   settings: UpstreamSettings,
   raw: net.Socket,
   signal: AbortSignal,
+  rawWatch: SocketWatch,
 ): Promise<Transport> {
   const socket = tls.connect({ ...tlsConnectOptions(settings), socket: raw })
-  const failure = watch(socket, signal)
+  const watch = new SocketWatch(socket, signal)
   try {
-    await connected(socket, 'secureConnect', failure, settings)
+    await connected(socket, 'secureConnect', watch, settings)
   } catch (error) {
-    throw new TlsUnavailableError('SSL handshake failed', { cause: failure() ?? error })
+    throw new TlsUnavailableError('SSL handshake failed', { cause: watch.failure() ?? error })
   }
   // Without it another protocol's server could be made to answer (ALPACA); libpq insists as well.
   if (settings.sslnegotiation === 'direct' && socket.alpnProtocol !== 'postgresql') {
@@ -136,7 +139,11 @@ async function handshake(
     certificate: peerCertificate(socket),
     isPrivate: true,
     isTrusted: isTrustedTls(settings, raw.remoteAddress, socket.authorized),
-    failure,
+    failure: watch.failure,
+    release: () => {
+      watch.release()
+      rawWatch.release()
+    },
   }
 }
 
@@ -144,7 +151,7 @@ function plainTransport(
   settings: UpstreamSettings,
   socket: net.Socket,
   source: ByteSource,
-  failure: () => Error | undefined,
+  { failure, release }: SocketWatch,
 ): Transport {
   const isLocal = isUnixSocket(settings) || isLoopback(socket.remoteAddress)
   return {
@@ -155,6 +162,7 @@ function plainTransport(
     isPrivate: isLocal,
     isTrusted: isLocal,
     failure,
+    release,
   }
 }
 
@@ -181,35 +189,64 @@ export function isLoopback(address: string | undefined): boolean {
 }
 
 /** Keeps the first error and ends the socket with the signal, which wakes whoever reads from it. */
-function watch(socket: net.Socket, signal: AbortSignal): () => Error | undefined {
-  let failure: Error | undefined
-  const destroy = (): void => void socket.destroy()
-  socket.on('error', (error) => {
-    failure ??= error
-  })
-  socket.once('close', () => signal.removeEventListener('abort', destroy))
-  signal.addEventListener('abort', destroy, { once: true })
-  if (signal.aborted) {
-    destroy()
+class SocketWatch {
+  readonly #socket: net.Socket
+  readonly #signal: AbortSignal
+  #failure: Error | undefined
+
+  constructor(socket: net.Socket, signal: AbortSignal) {
+    this.#socket = socket
+    this.#signal = signal
+    // Stays for good: an error without a listener would end the process.
+    socket.on('error', ignore)
+    socket.on('error', this.#onError)
+    socket.on('close', this.release)
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal.aborted) {
+      socket.destroy()
+    }
   }
-  return () => failure
+
+  readonly failure = (): Error | undefined => this.#failure
+
+  readonly release = (): void => {
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#socket.off('error', this.#onError)
+    this.#socket.off('close', this.release)
+  }
+
+  readonly #onError = (error: Error): void => {
+    this.#failure ??= error
+  }
+
+  readonly #onAbort = (): void => {
+    this.#socket.destroy()
+  }
 }
+
+function ignore(): void {}
 
 async function connected(
   socket: net.Socket,
   event: 'connect' | 'secureConnect',
-  failure: () => Error | undefined,
+  watch: SocketWatch,
   settings: UpstreamSettings,
 ): Promise<void> {
   const isConnected = await new Promise<boolean>((resolve) => {
-    socket.once(event, () => resolve(true))
-    socket.once('close', () => resolve(false))
+    const settle = (): void => {
+      socket.off(event, settle)
+      socket.off('close', settle)
+      resolve(!socket.destroyed)
+    }
+    socket.on(event, settle)
+    socket.on('close', settle)
   })
   if (!isConnected) {
+    const failure = watch.failure()
     throw connectError(
       'connect_failed',
-      `connection to server at ${describeServer(settings)} failed: ${describeFailure(failure())}`,
-      failure(),
+      `connection to server at ${describeServer(settings)} failed: ${describeFailure(failure)}`,
+      failure,
     )
   }
 }

@@ -14,10 +14,9 @@ export type Settled<T> =
   | { readonly kind: 'threw'; readonly error: unknown }
   | { readonly kind: 'cancelled'; readonly reason: CancelReason }
 
-/** Made per connection; {@link release} it when the connection has ended. */
+/** Made per connection; {@link release} it when the login is over. */
 export class Cancellation {
-  readonly #outer: AbortSignal
-  readonly #onAbort: () => void
+  #outer: AbortSignal | undefined
   #reason: CancelReason | undefined
   #waiting: ((reason: CancelReason) => void) | undefined
   #controller: AbortController | undefined
@@ -25,13 +24,19 @@ export class Cancellation {
 
   /** @param outer - login deadline, client gone or shutdown, whichever comes first. */
   constructor(outer: AbortSignal) {
-    this.#outer = outer
-    this.#onAbort = () => this.cancel(reasonOf(outer))
     if (outer.aborted) {
-      this.#onAbort()
+      this.cancel(reasonOf(outer))
       return
     }
-    outer.addEventListener('abort', this.#onAbort, { once: true })
+    this.#outer = outer
+    outer.addEventListener('abort', this, { once: true })
+  }
+
+  /** The outer signal aborted. */
+  handleEvent(): void {
+    if (this.#outer !== undefined) {
+      this.cancel(reasonOf(this.#outer))
+    }
   }
 
   get reason(): CancelReason | undefined {
@@ -91,9 +96,10 @@ export class Cancellation {
     })
   }
 
-  /** Lets go of the outer signal. */
+  /** Lets go of the outer signal; {@link cancel} still works. */
   release(): void {
-    this.#outer.removeEventListener('abort', this.#onAbort)
+    this.#outer?.removeEventListener('abort', this)
+    this.#outer = undefined
   }
 }
 

@@ -10,29 +10,36 @@ import type { ValidatorLog, ValidatorState } from './contract.ts'
  * Makes the state of one connection. Only `privateData` can be written, and nothing added: what a module
  * keeps has one place.
  *
- * @param signal - asked when the module first looks at it.
+ * @param made - each is asked for when the module first looks at it: most look at neither.
  */
-export function createState(log: ValidatorLog, signal: () => AbortSignal): ValidatorState {
-  return new ConnectionState(log, signal)
+export function createState(made: StateParts): ValidatorState {
+  return new ConnectionState(made)
+}
+
+/** What a state makes when it is asked for. */
+export interface StateParts {
+  makeLog(): ValidatorLog
+  /** The same one every time. */
+  readonly signal: AbortSignal
 }
 
 class ConnectionState implements ValidatorState {
   privateData: unknown = undefined
-  readonly #log: ValidatorLog
-  readonly #signal: () => AbortSignal
+  readonly #made: StateParts
+  #log: ValidatorLog | undefined
 
-  constructor(log: ValidatorLog, signal: () => AbortSignal) {
-    this.#log = log
-    this.#signal = signal
+  constructor(made: StateParts) {
+    this.#made = made
     Object.seal(this)
   }
 
   get log(): ValidatorLog {
+    this.#log ??= this.#made.makeLog()
     return this.#log
   }
 
   get signal(): AbortSignal {
-    return this.#signal()
+    return this.#made.signal
   }
 
   get hostVersion(): string {

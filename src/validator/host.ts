@@ -7,8 +7,8 @@
  */
 import type { Log } from '../log.ts'
 import { Cancellation, type Settled, settlesWithin } from './cancellation.ts'
-import { createState, run } from './connection-state.ts'
-import type { ConnectionInfo, ValidatorState } from './contract.ts'
+import { createState, run, type StateParts } from './connection-state.ts'
+import type { ConnectionInfo, ValidatorLog, ValidatorState } from './contract.ts'
 import { describeThrown } from './describe-thrown.ts'
 import type { LoadedValidator } from './loaded-validator.ts'
 import { NO_SECRETS, type Secrets, scrubText } from './scrub.ts'
@@ -42,10 +42,12 @@ export function openValidatorSession(
   return new InProcessSession(loaded, options)
 }
 
+const FORGOTTEN: Secrets = { tokens: [], forgotten: true }
+
 type Phase = 'new' | 'starting' | 'ready' | 'validating' | 'done' | 'failed' | 'ended'
 type CallbackName = 'startup' | 'validate' | 'shutdown'
 
-class InProcessSession implements ValidatorSession {
+class InProcessSession implements ValidatorSession, StateParts {
   readonly #loaded: LoadedValidator
   readonly #connection: ConnectionInfo
   readonly #log: Log
@@ -60,13 +62,19 @@ class InProcessSession implements ValidatorSession {
 
   constructor(loaded: LoadedValidator, options: ValidatorSessionOptions) {
     this.#loaded = loaded
-    this.#connection = Object.freeze({ ...options.connection })
+    const { id, database, clientAddress, tls } = options.connection
+    this.#connection = Object.freeze({ id, database, clientAddress, tls })
     this.#log = options.log.child({ validator: loaded.name, connection: this.#connection.id })
     this.#cancellation = new Cancellation(options.signal)
-    this.#state = createState(
-      createValidatorLog(this.#log, () => this.#secrets),
-      () => this.#cancellation.signal,
-    )
+    this.#state = createState(this)
+  }
+
+  makeLog(): ValidatorLog {
+    return createValidatorLog(this.#log, () => this.#secrets)
+  }
+
+  get signal(): AbortSignal {
+    return this.#cancellation.signal
   }
 
   async startup(): Promise<void> {
@@ -87,6 +95,8 @@ class InProcessSession implements ValidatorSession {
       this.#warn('validate', outcome)
     }
     this.#leave('validating', 'done')
+    // What is left is the session: only its end is news to the module.
+    this.#cancellation.release()
     return outcome
   }
 
@@ -141,7 +151,7 @@ class InProcessSession implements ValidatorSession {
     const settles = (): void => {
       turn.end()
       letGo()
-      this.#secrets = { tokens: [], forgotten: true }
+      this.#secrets = FORGOTTEN
     }
     this.#validation = work.then(settles, settles)
     const settled = await this.#cancellation.race(work, timeoutMs)

@@ -185,10 +185,10 @@ function connectionOf(id: number): RemoteConnection {
   const controller = new AbortController()
   const connection: RemoteConnection = {
     controller,
-    state: createState(
-      createValidatorLog(portLog(id), () => secretsOf(id)),
-      () => controller.signal,
-    ),
+    state: createState({
+      makeLog: () => createValidatorLog(portLog(id), () => secretsOf(id)),
+      signal: controller.signal,
+    }),
     secrets: NO_SECRETS,
   }
   connections.set(id, connection)
