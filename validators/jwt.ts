@@ -36,7 +36,7 @@ import { isSignatureValid } from './lib/token/verify-signature.ts'
 
 const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(jwtSettings, expandPreset(table))
-  warnOfRelaxations(settings, context.log)
+  warnOfRelaxations({ preset: table['preset'], ...settings }, context.log)
   checkRules(context, settings)
   const policies = await IssuerPolicies.create(settings, context)
 

@@ -466,6 +466,62 @@ for (const [name, fixture] of Object.entries(FIXTURES)) {
   })
 }
 
+describe('claim rules of a preset', () => {
+  const ours: readonly (readonly [string, Claims])[] = [
+    ['github-actions', { repository_owner_id: '8' }],
+    ['aws-outbound', { 'https://sts.amazonaws.com/': { aws_account: '210987654321' } }],
+    ['kubernetes-sa', { 'kubernetes.io': { namespace: 'other', serviceaccount: { uid: 'u' } } }],
+    ['gitlab-ci', { ref_protected: 'false' }],
+  ]
+  const start = (name: string, preset: unknown, settings: Claims = {}): Promise<Runner> => {
+    const { issuer, audience } = FIXTURES[name as keyof typeof FIXTURES]
+    return startValidator({
+      init: jwt,
+      settings: { preset, audiences: [audience], jwks: { keys: [KEY.jwk] }, ...settings },
+      issuers: [issuer],
+    })
+  }
+  const ask = (runner: Runner, name: string, changes: Claims = {}): ReturnType<Runner['run']> => {
+    const { issuer, audience, typ, claims, scope } = FIXTURES[name as keyof typeof FIXTURES]
+    const times = { iss: issuer, aud: audience, iat: now, exp: now + 600 }
+    const token = signJws(
+      { alg: 'RS256', kid: 'k1', typ },
+      { ...times, ...claims, ...changes },
+      KEY,
+      'RS256',
+    )
+    return runner.run(token, { issuer, scope: scope ?? ['db'] })
+  }
+  for (const [name, others] of ours) {
+    it(`stay in force beside those of the table: ${name}`, async () => {
+      const claim_rules = [{ path: '/env', op: 'eq', value: 'prod' }]
+      const { preset } = FIXTURES[name as keyof typeof FIXTURES]
+      await using runner = await start(name, preset, { claim_rules })
+      expect(await ask(runner, name, { env: 'prod' })).toMatchObject({ authorized: true })
+      for (const changes of [{ env: 'prod', ...others }, { env: 'test' }, {}]) {
+        expect(await ask(runner, name, changes)).toMatchObject({ code: 'claim_rule_failed' })
+      }
+      await using none = await start(name, preset, { claim_rules: [] })
+      expect(await ask(none, name, others)).toMatchObject({ code: 'claim_rule_failed' })
+    })
+  }
+  it('are still rules that are read: a table that has none is told so', async () => {
+    await expect(start('gitlab-ci', 'gitlab-ci', { claim_rules: 'all' })).rejects.toThrow(
+      'claim_rules',
+    )
+  })
+  it('of GitLab CI let unprotected refs in only by a setting that says so, and is printed', async () => {
+    const preset = { name: 'gitlab-ci', allow_unprotected_refs: true }
+    await using runner = await start('gitlab-ci', preset)
+    expect(await ask(runner, 'gitlab-ci', { ref_protected: 'false' })).toMatchObject({
+      authorized: true,
+    })
+    expect(runner.lines.join('\n')).toContain(
+      'relaxed by the setting preset.allow_unprotected_refs = true',
+    )
+  })
+})
+
 describe('a SPIFFE trust bundle', () => {
   const SVID = 'spiffe://example.org/ns/app/sa/worker'
   const bundle = signingKey('RS256', 'jwt-1')
@@ -514,6 +570,25 @@ describe('a SPIFFE trust bundle', () => {
     const claim_rules = [{ path: '/sub', op: 'prefix', value: 'spiffe://' }]
     const token = svid(bundle, {}, { sub: 'spiffe://other.org/ns/app' })
     expect(await run(token, { claim_rules })).toMatchObject({ code: 'wrong_type' })
+    const token_type = { typ: ['at+jwt'], marker: [] }
+    const typed = svid(bundle, { typ: 'at+jwt' }, { sub: 'spiffe://other.org/ns/app' })
+    expect(await run(typed, { token_type })).toMatchObject({ code: 'claim_rule_failed' })
+    expect(await run(svid(bundle, { typ: 'at+jwt' }), { token_type })).toMatchObject({
+      authorized: true,
+    })
+  })
+  it('has no key without a use, where it is known to be a bundle', async () => {
+    for (const use of [undefined, 'sig', 'x509-svid']) {
+      const jwks = { keys: [{ ...JSON.parse(JSON.stringify(bundle.jwk)), use }] }
+      await expect(
+        run(svid(bundle), { keys: { uses: ['jwt-svid'] }, jwks: JSON.parse(JSON.stringify(jwks)) }),
+      ).rejects.toThrow('there is no key that can verify a token')
+    }
+    const preset = { name: 'spiffe', trust_domain: 'example.org' }
+    const bundle_endpoint = 'https://spire.example.org/bundle'
+    expect(expandPreset({ preset: { ...preset, bundle_endpoint } })).toMatchObject({
+      keys: { uses: ['jwt-svid'] },
+    })
   })
   it('is asked for where the preset says, unless the table knows better', () => {
     const preset = {

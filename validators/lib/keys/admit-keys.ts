@@ -117,12 +117,15 @@ async function judge(jwk: unknown, policy: KeyPolicy): Promise<Verdict> {
   return { kind: 'admitted', key: { kid, algorithms, key } }
 }
 
-/** RFC 7517 §4.2, §4.3: both may be absent; what is there must allow checking signatures. */
+/**
+ * RFC 7517 §4.2, §4.3: both may be absent; what is there must allow checking signatures. In a SPIFFE trust
+ * bundle a key without `use` is for nothing (JWT-SVID §4.1).
+ */
 function isForVerification(jwk: JsonObject, { uses }: KeyPolicy): boolean {
   const use = member(jwk, 'use')
   const operations = member(jwk, 'key_ops')
   return (
-    (use === undefined || (typeof use === 'string' && uses.has(use))) &&
+    ((use === undefined && uses.has('sig')) || (typeof use === 'string' && uses.has(use))) &&
     (operations === undefined || (Array.isArray(operations) && operations.includes('verify')))
   )
 }

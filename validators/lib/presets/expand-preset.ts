@@ -1,5 +1,6 @@
 /**
- * `preset = "keycloak"`: the settings that fit one provider, as defaults. What the table says itself wins.
+ * `preset = "keycloak"`: the settings that fit one provider, as defaults. What the table says itself wins,
+ * except that claim rules are added to those of the preset: they keep other customers of the provider out.
  *
  * @module
  */
@@ -35,7 +36,15 @@ export function expandPreset(table: Table): Table {
   const withoutKeys = KEY_SOURCES.some((source) => own[source] !== undefined)
     ? Object.fromEntries(Object.entries(defaults).filter(([key]) => !KEY_SOURCES.includes(key)))
     : defaults
-  return merge(withoutKeys, own)
+  return { ...merge(withoutKeys, own), ...bothClaimRules(defaults, own) }
+}
+
+/** Left as it is where it is no list, for whoever reads the table to say so. */
+function bothClaimRules(defaults: Table, own: Table): Table {
+  const [presets, owns] = [defaults['claim_rules'], own['claim_rules']]
+  return Array.isArray(presets) && Array.isArray(owns)
+    ? { claim_rules: [...(presets as unknown[]), ...(owns as unknown[])] }
+    : {}
 }
 
 function asTable(value: unknown): Table {

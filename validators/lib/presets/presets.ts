@@ -26,6 +26,14 @@ function preset<Shape extends z.ZodRawShape>(
 const has = (...path: string[]): unknown => ({ path, op: 'exists' })
 const is = (name: string, value: unknown): unknown => ({ path: [name], op: 'eq', value })
 
+/** GitLab writes a text, not a boolean. */
+const PROTECTED_REF = {
+  path: ['ref_protected'],
+  op: 'eq',
+  value: 'true',
+  message: 'The ref is not protected.',
+}
+
 /** Tokens of machines carry no scope; their audience is what they are for. */
 const NO_SCOPE = { scopes: [], allow_empty_scope: true }
 
@@ -100,16 +108,16 @@ export const PRESETS = {
     authorization: { claim: ['cognito:groups'] },
   })),
 
-  'gitlab-ci': preset({}, () => ({
-    ...NO_SCOPE,
-    algorithms: ['RS256'],
-    token_type: { typ: [], marker: [has('project_id'), has('pipeline_id')] },
-    identity: { format: 'template', template: 'project:{project_id}' },
-    // A text, not a boolean.
-    claim_rules: [
-      { ...(is('ref_protected', 'true') as object), message: 'The ref is not protected.' },
-    ],
-  })),
+  'gitlab-ci': preset(
+    { allow_unprotected_refs: z.boolean().default(false) },
+    ({ allow_unprotected_refs: unprotected }) => ({
+      ...NO_SCOPE,
+      algorithms: ['RS256'],
+      token_type: { typ: [], marker: [has('project_id'), has('pipeline_id')] },
+      identity: { format: 'template', template: 'project:{project_id}' },
+      claim_rules: unprotected ? [] : [PROTECTED_REF],
+    }),
+  ),
 
   // `sub` is customizable and names are recycled: numbers identify.
   'github-actions': preset({ owner_id: text }, ({ owner_id }) => ({
@@ -178,17 +186,19 @@ export const PRESETS = {
         .regex(/^[a-z0-9._-]{1,255}$/, 'must be a trust domain such as "example.org"'),
       bundle_endpoint: z.url({ protocol: /^https$/ }).optional(),
     },
-    ({ trust_domain: domain, bundle_endpoint: bundle }) => ({
-      ...NO_SCOPE,
-      algorithms: ['RS256', 'ES256', 'ES384'],
-      allow_missing_issuer: true,
-      ...(bundle === undefined ? {} : { jwks_uri: bundle }),
-      keys: { uses: ['sig', 'jwt-svid'] },
-      token_type: {
-        typ: [],
-        marker: [{ path: ['sub'], op: 'prefix', value: `spiffe://${domain}/` }],
-      },
-    }),
+    ({ trust_domain: domain, bundle_endpoint: bundle }) => {
+      const ours = { path: ['sub'], op: 'prefix', value: `spiffe://${domain}/` }
+      return {
+        ...NO_SCOPE,
+        algorithms: ['RS256', 'ES256', 'ES384'],
+        allow_missing_issuer: true,
+        ...(bundle === undefined ? {} : { jwks_uri: bundle }),
+        keys: { uses: bundle === undefined ? ['sig', 'jwt-svid'] : ['jwt-svid'] },
+        token_type: { typ: [], marker: [ours] },
+        // Again, because a table may have a token_type of its own.
+        claim_rules: [ours],
+      }
+    },
   ),
 } as const satisfies Readonly<Record<string, Preset>>
 
