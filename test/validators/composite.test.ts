@@ -159,6 +159,43 @@ describe('settings', () => {
 })
 
 describe('a preset inside', () => {
+  const guid = (digit: string): string => `${digit.repeat(8)}-2222-3333-4444-555555555555`
+  const entra = (digit: string, identity: unknown): Record<string, unknown> => ({
+    issuer: `https://login.microsoftonline.com/${guid(digit)}/v2.0`,
+    jwt: {
+      preset: { name: 'entra', tenant_id: guid(digit) },
+      audiences: AUDIENCES,
+      prefetch: 'off',
+      ...(identity === undefined ? {} : { identity }),
+    },
+  })
+  it('decides what identities begin with, whatever else the table says', async () => {
+    // The template of the preset is used, and the prefix is not.
+    const ignored = (prefix: string): unknown => ({ claims: [{ path: '/oid', prefix }] })
+    await expect(
+      start({ issuers: [entra('1', ignored('one:')), entra('2', ignored('two:'))] }),
+    ).rejects.toThrow('could be the same')
+    const used = (prefix: string): unknown => ({ template: `${prefix}{tid}:{oid}` })
+    await using _ = await start({ issuers: [entra('1', used('one:')), entra('2', used('two:'))] })
+  })
+  it('that gives each identity a beginning of its own needs no other', async () => {
+    const ci = { preset: 'gitlab-ci', audiences: AUDIENCES, prefetch: 'off' }
+    const other = jwt({ prefetch: 'off', identity: { claims: [{ path: '/sub', prefix: 'b:' }] } })
+    const issuers = [
+      { issuer: 'https://gitlab.example', jwt: ci },
+      { issuer: 'https://b.example', jwt: other },
+    ]
+    await using _ = await start({ issuers })
+    await expect(
+      start({ issuers: [...issuers, { issuer: 'https://other.example', jwt: ci }] }),
+    ).rejects.toThrow('could be the same')
+  })
+  it('that is none is named with its issuer', async () => {
+    const issuers = [{ issuer: 'https://a.example', jwt: { preset: 'kecloak' } }]
+    await expect(start({ issuers })).rejects.toThrow(
+      'issuer "https://a.example", jwt: preset: must be one of',
+    )
+  })
   it('of Entra, version 1: the branch has the issuer that the tokens name', async () => {
     const tenant = '11111111-2222-3333-4444-555555555555'
     const issuer = `https://sts.windows.net/${tenant}/`
@@ -263,6 +300,16 @@ describe('jwt and introspection together', () => {
     const relaxed = { allow_missing_client: true }
     expect(await judged({ client_id: undefined }, {}, relaxed)).toMatchObject({ authorized: true })
     expect(await judged({ client_id: 'other' }, {}, relaxed)).toMatchObject(refused)
+  })
+  it('refuse a token whose client is no text, also where both say the same', async () => {
+    const refused = { authorized: false, code: 'client_not_allowed' }
+    for (const client_id of [7, ['app'], null, { id: 'app' }]) {
+      expect(await judged({ client_id }, { client_id })).toMatchObject(refused)
+      expect(await judged({ client_id }, { client_id: ['other'] })).toMatchObject(refused)
+      const relaxed = { allow_missing_client: true }
+      expect(await judged({ client_id }, {}, relaxed)).toMatchObject(refused)
+      expect(await judged({ client_id: undefined }, { client_id }, relaxed)).toMatchObject(refused)
+    }
   })
   it('know a client by what its provider calls it, and accept where nobody names one', async () => {
     const accepted = { authorized: true }

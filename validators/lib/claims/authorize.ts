@@ -92,8 +92,8 @@ export function authorizationFor(
 
 /** An answer, and what `composite` compares besides; the host reads no more than the contract names. */
 export interface Judgement extends ValidatorResult {
-  /** Whom the token was issued to, where it says so. */
-  readonly clientId?: string | undefined
+  /** Whom the token was issued to, where it says so; null where it says so in no way that can be compared. */
+  readonly clientId?: string | null | undefined
 }
 
 /**

@@ -17,13 +17,19 @@ const CLIENT_CLAIMS = ['client_id', 'azp', 'cid', 'appid']
 
 /**
  * The client that the token was issued to: what the claim of the policy says, else the first of the
- * claims that providers use for it. Undefined where there is none, or none that is a text.
+ * claims that providers use for it. Undefined where there is none; null where it is no text.
  */
-export function clientOf(claims: JsonObject, policy: ClientPolicy | undefined): string | undefined {
+export function clientOf(
+  claims: JsonObject,
+  policy: ClientPolicy | undefined,
+): string | null | undefined {
   const names = policy === undefined ? CLIENT_CLAIMS : [policy.claim]
   const name = names.find((name) => member(claims, name) !== undefined)
-  const client = name === undefined ? undefined : member(claims, name)
-  return typeof client === 'string' ? client : undefined
+  if (name === undefined) {
+    return undefined
+  }
+  const client = member(claims, name)
+  return typeof client === 'string' ? client : null
 }
 
 /** @throws {Refusal} `client_not_allowed` */

@@ -13,7 +13,8 @@ import type {
 } from 'pgbearer/validator'
 import { FOREIGN_TOKEN_LIMITS } from '../remote/foreign-token.ts'
 import { SettingsError } from '../settings/parse-settings.ts'
-import { refuseIdentityOverlap } from './identity-overlap.ts'
+import { expandPreset } from '../presets/expand-preset.ts'
+import { type Member, refuseIdentityOverlap } from './identity-overlap.ts'
 import { type Route, routeFor } from './routes.ts'
 import type { CompositeSettings } from './settings.ts'
 
@@ -44,7 +45,8 @@ export class Branches implements AsyncDisposable {
   ): Promise<Branches> {
     const { issuers, opaque } = settings
     if (!settings.allow_identity_overlap) {
-      refuseIdentityOverlap([...issuers, ...(opaque === undefined ? [] : [opaque])].map(member))
+      const all = [...issuers, ...(opaque === undefined ? [] : [opaque])]
+      refuseIdentityOverlap(await Promise.all(all.map(member)))
     }
     const branches = new Branches(inits, context)
     try {
@@ -122,6 +124,11 @@ function contextFor(
   return { ...context, issuers: [issuer], rules, log }
 }
 
-function member(branch: Branch): { readonly issuer: string; readonly table: Table } {
-  return { issuer: branch.issuer, table: branch.jwt ?? branch.introspection ?? branch.opaque ?? {} }
+/** A preset can decide what identities look like. */
+async function member({ issuer, jwt, introspection, opaque }: Branch): Promise<Member> {
+  const table =
+    jwt === undefined
+      ? (introspection ?? opaque ?? {})
+      : await named(`issuer "${issuer}", jwt`, () => expandPreset(jwt))
+  return { issuer, table }
 }

@@ -6,7 +6,7 @@
  */
 import { SettingsError } from '../settings/parse-settings.ts'
 
-/** One issuer and the settings of its validator, as written. */
+/** One issuer and the settings of its validator, with those of a preset. */
 export interface Member {
   readonly issuer: string
   readonly table: Readonly<Record<string, unknown>>

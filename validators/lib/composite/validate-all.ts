@@ -65,10 +65,16 @@ function combine(first: Judgement, second: Judgement, agreement: Agreement): Jud
 }
 
 function refuseOtherClient(
-  first: string | undefined,
-  second: string | undefined,
+  first: string | null | undefined,
+  second: string | null | undefined,
   { allowMissingClient }: Agreement,
 ): void {
+  if (first === null || second === null) {
+    throw new Refusal(
+      'client_not_allowed',
+      'The token names its client by something that is no text.',
+    )
+  }
   if (first === second) {
     return
   }
