@@ -80,6 +80,36 @@ describe('userinfo behind introspection', () => {
     expect(await ask(other, rules)).toMatchObject({ authorized: true, expiresAt: exp })
   })
 
+  it('says nothing about the token, also where introspection says nothing', async () => {
+    const lies = { aud: 'https://db.example.com', scope: 'db', client_id: 'app', exp: 2 ** 33 }
+    await using unscoped = await provider({ scope: undefined }, { ...KNOWN, ...lies })
+    expect(await ask(unscoped)).toMatchObject({ code: 'insufficient_scope' })
+    await using endless = await provider({ exp: undefined }, { ...KNOWN, ...lies })
+    expect(await ask(endless)).toMatchObject({ code: 'missing_claim' })
+    await using anybody = await provider({ client_id: undefined }, { ...KNOWN, ...lies })
+    const allowed_clients = { claim: 'client_id', values: ['app'] }
+    expect(await ask(anybody, { allowed_clients })).toMatchObject({ code: 'client_not_allowed' })
+    const unbound = { audiences: undefined, allow_missing_audience: true, allowed_clients }
+    expect(await ask(anybody, unbound)).toMatchObject({ code: 'client_not_allowed' })
+  })
+
+  it('that was asked too often with a token refuses that token, and keeps nobody else out', async () => {
+    await using server = await provider({}, KNOWN)
+    await using runner = await start(server, { breaker: { failures: 2 } })
+    const answer = server.overrides.get('/userinfo')!
+    server.overrides.set('/userinfo', (_request, response) =>
+      response.writeHead(429, { 'retry-after': '60' }).end(),
+    )
+    for (let i = 0; i < 5; i += 1) {
+      expect(await runner.run(`${TOKEN}-${i}`)).toMatchObject({
+        authorized: false,
+        code: 'limit_exceeded',
+      })
+    }
+    server.overrides.set('/userinfo', answer)
+    expect(await runner.run(TOKEN)).toMatchObject({ authorized: true })
+  })
+
   const strangers: readonly (readonly [string, Claims, Claims])[] = [
     ['somebody else', {}, { ...KNOWN, sub: 'mallory' }],
     ['another spelling', {}, { ...KNOWN, sub: 'Alice' }],

@@ -187,6 +187,29 @@ describe('gitlab', () => {
     }
     expect(await asked({ ...good, expires_in: -100 })).toMatchObject({ code: 'expired' })
   })
+
+  it('refuses a token that asks too often, or may not ask, and keeps nobody else out', async () => {
+    await using server = await AuthorizationServer.start()
+    await using runner = await start(server, { ...settings, breaker: { failures: 2 } })
+    const refusals = [
+      [429, 'limit_exceeded'],
+      [403, 'token_inactive'],
+      [401, 'token_inactive'],
+    ] as const
+    for (const [status, code] of refusals) {
+      server.overrides.set('/oauth/token/info', (_request, response) =>
+        response.writeHead(status, { 'retry-after': '60' }).end(),
+      )
+      for (let i = 0; i < 5; i += 1) {
+        expect(await runner.run(`${TOKEN}${status}${i}`, SCOPE)).toMatchObject({
+          authorized: false,
+          code,
+        })
+      }
+    }
+    server.overrides.set('/oauth/token/info', (_request, response) => json(response, good))
+    expect(await runner.run(TOKEN, SCOPE)).toMatchObject({ authorized: true })
+  })
 })
 
 describe('userinfo', () => {

@@ -61,7 +61,7 @@ async function idsOf(
     const at = new URL(url)
     at.search = new URLSearchParams({ per_page: String(PAGE), page: String(page) }).toString()
     const request = { url: at, headers, maxBytes: MAX_PAGE_BYTES, signal }
-    const meaning = { answer: [200, 403, 429], inactive: [401] }
+    const meaning = { answer: [200, 403, 404, 429], inactive: [401] }
     const response = await ask(request, connection, meaning)
     refuseWhereClosed(response)
     const memberships = jsonList(response, at)

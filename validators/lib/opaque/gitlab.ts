@@ -20,7 +20,8 @@ export function gitlab(
     async lookUp(token, signal) {
       const headers = { authorization: `Bearer ${token}` }
       const answer = await askForJson({ url, headers, signal }, connection, {
-        inactive: [400, 401],
+        inactive: [400, 401, 403],
+        asksWithToken: true,
       })
       return claims(answer, applications)
     },

@@ -29,18 +29,24 @@ export interface StatusMeaning {
   readonly answer?: readonly number[]
   /** The token is bad. */
   readonly inactive: readonly number[]
+  /**
+   * It is the token itself that asks. Anybody has one and can use it too often, so that must not pause the
+   * questions about other tokens.
+   */
+  readonly asksWithToken?: true
 }
 
 /**
  * Asks, and once more if no connection came about; an answer is never asked for twice.
  *
- * @throws {Refusal} `token_inactive` for a status that says the token is bad
+ * @throws {Refusal} `token_inactive` for a status that says the token is bad, `limit_exceeded` where the
+ *   token has asked too often
  * @throws {Fault} `provider_auth_failed` where we are not let in, `provider_unavailable` and the like
  */
 export async function ask(
   request: ProviderRequest,
   { http, gate }: ProviderConnection,
-  { answer = [200], inactive }: StatusMeaning,
+  { answer = [200], inactive, asksWithToken }: StatusMeaning,
 ): Promise<ProviderResponse> {
   const response = await send(request, http).catch((error: unknown) => {
     if (isConnectFailure(error)) {
@@ -57,6 +63,9 @@ export async function ask(
   }
   if (status === 401 || status === 403) {
     throw new Fault('provider_auth_failed', `${where(request.url)} does not accept our credentials`)
+  }
+  if (status === 429 && asksWithToken === true) {
+    throw new Refusal('limit_exceeded', 'The provider was asked too often with this token.')
   }
   if (status === 429) {
     gate.pause(retryAfterMs(response))
