@@ -25,6 +25,7 @@ import { CLOCK } from './lib/clock.ts'
 import type { JsonObject } from './lib/json.ts'
 import { type OpaqueSettings, opaqueSettings, TOKEN_PREFIXES } from './lib/opaque-settings.ts'
 import { createProvider } from './lib/opaque/create-provider.ts'
+import { refuseUnaskedMemberships } from './lib/opaque/unasked-memberships.ts'
 import { opaqueTokens, refuseForeignToken } from './lib/remote/foreign-token.ts'
 import { Gate } from './lib/remote/gate.ts'
 import { RemoteClaims } from './lib/remote/remote-claims.ts'
@@ -50,6 +51,9 @@ const init: ValidatorInit = async (table, context) => {
   const settings = parseSettings(opaqueSettings, table)
   warnOfRelaxations(settings, context.log)
   checkRules(context, settings)
+  if (settings.provider === 'github') {
+    refuseUnaskedMemberships(settings, context.rules)
+  }
   const ours =
     settings.opaque_tokens ?? opaqueTokens.parse({ prefixes: TOKEN_PREFIXES[settings.provider] })
   const gate = new Gate(gateOptions(settings))

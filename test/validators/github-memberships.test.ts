@@ -154,10 +154,10 @@ describe('memberships', () => {
     })
   })
 
-  it('that nobody asked for grant nothing', async () => {
+  it('that nobody asked for do not load', async () => {
     await using github = await Github.start()
     const settings = { memberships: ['organizations'], authorization: teams }
-    expect(await ask(github, settings, as('owner'))).toMatchObject({ code: 'role_not_granted' })
+    await expect(start(github, settings)).rejects.toThrow('memberships = ["teams"]')
   })
 
   it('of a token for another application are not asked for', async () => {
@@ -230,6 +230,7 @@ describe('a token that may not see memberships', () => {
     ['was used too often', 'limit_exceeded', 403, { 'x-ratelimit-remaining': '0' }],
     ['was used too fast', 'limit_exceeded', 403, { 'retry-after': '60' }],
     ['was used much too fast', 'limit_exceeded', 429, {}],
+    ['lacks read:org, and is not told so', 'insufficient_scope', 404, {}],
     ['was revoked a moment ago', 'token_inactive', 401, {}],
   ]
   for (const [name, code, status, headers] of refusals) {
@@ -294,6 +295,53 @@ describe('a token that may not see memberships', () => {
 })
 
 describe('the settings', () => {
+  const none = { memberships: undefined }
+  it('do not speak of memberships that are not asked for', async () => {
+    await using github = await Github.start()
+    const rows: readonly (readonly [Record<string, unknown>, string])[] = [
+      [{ ...none, ...member('/organizations', ACME) }, '"/organizations" is only there with'],
+      [{ memberships: ['organizations'], ...member('/teams', DBA) }, 'memberships = ["teams"]'],
+      [{ ...none, claim_rules: [{ path: '/teams', op: 'absent' }] }, 'memberships = ["teams"]'],
+      [{ ...none, authorization: { claim: '/teams' } }, 'memberships = ["teams"]'],
+      [{ ...none, identity: { claims: ['/teams'] } }, 'memberships = ["teams"]'],
+      [
+        { ...none, identity: { format: 'template', template: 'x:{organizations}' } },
+        'memberships = ["organizations"]',
+      ],
+    ]
+    for (const [settings, problem] of rows) {
+      await expect(start(github, settings)).rejects.toThrow(problem)
+    }
+    await using _ = await start(github, { ...none, ...member('/login', 1) })
+    expect(github.asked).toEqual([])
+  })
+  it('nor does a rule', async () => {
+    await using github = await Github.start()
+    const rule = {
+      place: 'pg_hba.conf:3',
+      issuer: github.server.issuer,
+      scope: ['read:org'],
+      delegateIdentMapping: true,
+      options: { role_claim: '/teams' },
+    }
+    const settings = {
+      provider: 'github',
+      base_url: github.server.issuer,
+      client_id: 'ours',
+      client_secret: { file: 'secret' },
+      http: { ca: 'ca.pem', egress: 'any' },
+    }
+    const load = (more: Record<string, unknown>): Promise<Runner> =>
+      startValidator({
+        init: opaque,
+        settings: { ...settings, ...more },
+        issuers: [github.server.issuer],
+        rules: [rule],
+        files: { secret: 's' },
+      })
+    await expect(load({})).rejects.toThrow('pg_hba.conf:3: the claim "/teams" is only there with')
+    await using _ = await load({ memberships: ['teams'] })
+  })
   it('name kinds of memberships that there are', async () => {
     await using github = await Github.start()
     await expect(start(github, { memberships: ['repositories'] })).rejects.toThrow('memberships')
