@@ -564,6 +564,19 @@ describe('EML-01: an e-mail address counts when the provider verified it', () =>
       })
     })
   }
+  it('counts no more as a part of a template', async () => {
+    const template = { identity: { format: 'template', template: 'EML:{email}' } }
+    await withSettings(template, async (runner) => {
+      for (const [email, email_verified, code] of rows) {
+        expect(await runner.run(jwt.server.token({ email, email_verified }))).toMatchObject({
+          authorized: false,
+          code,
+        })
+      }
+      const token = jwt.server.token({ email: 'a@example.com', email_verified: true })
+      expect(await runner.run(token)).toMatchObject({ authnId: 'EML:a@example.com' })
+    })
+  })
   it('accepts a verified one', async () => {
     await withSettings(settings, async (runner) => {
       const token = jwt.server.token({ email: 'A.b@example.com', email_verified: true })

@@ -26,6 +26,10 @@ describe('a mistake in a table', () => {
     ],
     [{ identity: { format: 'template', template: 'x' } }, 'template must hold claims in braces'],
     [
+      { identity: { format: 'template', template: '{org}{user}' } },
+      'template must hold claims in braces with text between them',
+    ],
+    [
       { claim_rules: [{ path: '/x', op: 'matches', value: '.*' }] },
       'claim_rules.0.op: must be one of exists, absent, eq',
     ],

@@ -75,10 +75,16 @@ function fillTemplate(
   const escape = (value: string): string =>
     Array.from(value, (char) => (separators.has(char) ? percentEncode(char) : char)).join('')
   return parts
-    .map((part) =>
-      'text' in part ? part.text : escape(checkText(member(claims, part.claim), policy)),
-    )
+    .map((part) => ('text' in part ? part.text : escape(claimText(claims, part.claim, policy))))
     .join('')
+}
+
+function claimText(claims: JsonObject, name: string, policy: IdentityPolicy): string {
+  const value = checkText(member(claims, name), policy)
+  if (name === 'email') {
+    checkEmail(value, claims, policy)
+  }
+  return value
 }
 
 function percentEncode(char: string): string {

@@ -46,7 +46,7 @@ const identity = z
     error: 'format = "template" and template belong together',
   })
   .refine(({ template }) => template === undefined || parseTemplate(template) !== undefined, {
-    error: 'template must hold claims in braces, such as "{tid}:{oid}"',
+    error: 'template must hold claims in braces with text between them, such as "{tid}:{oid}"',
   })
 
 const authorization = z
@@ -158,8 +158,10 @@ export function authorizationPolicy({ authorization }: ClaimSettings): Authoriza
 
 /** The claims that the settings read, by their first name. */
 export function claimsInUse(settings: ClaimSettings): readonly string[] {
+  const { claims, template } = settings.identity
   const paths: (ClaimPath | undefined)[] = [
-    ...settings.identity.claims.map(({ path }) => path),
+    ...claims.map(({ path }) => path),
+    ...(parseTemplate(template ?? '') ?? []).map((part) => ('claim' in part ? [part.claim] : [])),
     ...settings.claim_rules.map(({ path }) => path),
     settings.authorization.claim,
     settings.scope_claims.slice(0, 1),
@@ -197,12 +199,16 @@ function identityFormat(
   }
 }
 
-/** `{tid}:{oid}` as its parts; undefined where there is no claim in it or a brace is left over. */
+/**
+ * `{tid}:{oid}` as its parts; undefined where there is no claim in it, a brace is left over, or nothing stands
+ * between two claims: `{a}{b}` would make one name of two people.
+ */
 function parseTemplate(template: string): TemplatePart[] | undefined {
   const pieces = template.split(/\{([^{}]+)\}/)
   const parts = pieces.map((piece, i) => (i % 2 === 1 ? { claim: piece } : { text: piece }))
   const stray = parts.some((part) => 'text' in part && /[{}]/.test(part.text))
-  return pieces.length < 3 || stray
+  const touching = pieces.slice(1, -1).some((piece, i) => i % 2 === 1 && piece === '')
+  return pieces.length < 3 || stray || touching
     ? undefined
     : parts.filter((part) => !('text' in part) || part.text !== '')
 }
