@@ -68,12 +68,21 @@ export class SavedKeys {
       savedAt: Math.floor(CLOCK.seconds()),
       keys: keys.keys.map(publicJwk),
     })
-    this.#writing = this.#writing
-      .then(() => replaceFile(this.#path, content))
-      .catch((error: unknown) => {
-        this.#log.warning(`cannot save keys to "${this.#path}": ${codeOf(error)}`)
-      })
+    this.#writing = this.#writing.then(() => this.#replace(content))
     return this.#writing
+  }
+
+  /** What cannot be replaced is removed: a key in it may be one that the issuer has just withdrawn. */
+  async #replace(content: string): Promise<void> {
+    try {
+      await replaceFile(this.#path, content)
+    } catch (error) {
+      const removed = await rm(this.#path, { force: true }).then(
+        () => 'there are none now',
+        () => 'OLD ONES ARE STILL THERE',
+      )
+      this.#log.warning(`cannot save keys to "${this.#path}": ${codeOf(error)}; ${removed}`)
+    }
   }
 
   /** When nothing is being written any more. */
