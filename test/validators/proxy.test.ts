@@ -256,6 +256,49 @@ describe('a proxy', () => {
     expect(proxy.targets).toHaveLength(2)
   })
 
+  it('does not take the place of the provider because the environment lets it', async () => {
+    await using server = await AuthorizationServer.start()
+    await using proxy = await Proxy.start()
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
+    const { cert } = await createCertificateAuthority('another CA')
+    for (const [issuer, http] of [
+      [named(server), {}],
+      [server.issuer, { egress: 'any' }],
+    ] as const) {
+      server.metadata = { issuer, jwks_uri: `${issuer}/jwks` }
+      const settings = { url: proxy.url, allow_remote_names: true }
+      await using runner = await start(issuer, settings, http, { 'ca.pem': cert })
+      await expect(runner.run(server.token({ iss: issuer }))).rejects.toMatchObject({
+        code: 'provider_unavailable',
+      })
+    }
+    expect(proxy.targets).toHaveLength(1)
+    expect(server.total).toBe(0)
+  })
+
+  it('is told a new password after a reload, although the keys stay', async () => {
+    await using server = await AuthorizationServer.start()
+    await using proxy = await Proxy.start()
+    const issuer = named(server)
+    const settings = {
+      url: proxy.url,
+      allow_remote_names: true,
+      username: 'us',
+      password: { file: 'pw' },
+    }
+    const token = server.token({ iss: issuer })
+    await using before = await start(issuer, settings, {}, { pw: 'old' })
+    expect(await before.run(token)).toMatchObject({ authorized: true })
+    await using after = await start(issuer, settings, {}, { pw: 'new' })
+    expect(await after.run(token)).toMatchObject({ authorized: true })
+    const basic = (password: string): string =>
+      `Basic ${Buffer.from(`us:${password}`).toString('base64')}`
+    expect(new Set(proxy.authorizations)).toEqual(new Set([basic('old'), basic('new')]))
+    await expect(start(issuer, { ...settings, username: 'u:s' }, {}, { pw: 'x' })).rejects.toThrow(
+      'username must not contain a colon',
+    )
+  })
+
   it('gets our name and password, and nobody else does', async () => {
     await using server = await AuthorizationServer.start()
     await using proxy = await Proxy.start()

@@ -25,6 +25,10 @@ const proxy = z
   .refine(({ username, password }) => (username === undefined) === (password === undefined), {
     error: 'username and password belong together',
   })
+  // RFC 7617 §2: what follows would be taken for the password.
+  .refine(({ username }) => username?.includes(':') !== true, {
+    error: 'username must not contain a colon',
+  })
   .refine(({ url }) => isPlainProxyUrl(new URL(url)), {
     error: 'url must not contain a user name or a path',
   })
@@ -93,6 +97,8 @@ export async function createHttpPolicy(
     allowHttp: settings.dangerously_allow_http,
     tls: {
       minVersion: `TLSv${settings.min_tls}`,
+      // Said, so that NODE_TLS_REJECT_UNAUTHORIZED=0 in an environment does not say otherwise.
+      rejectUnauthorized: true,
       ...(ca === undefined ? {} : { ca: certificates(ca) }),
       ...(cert === undefined ? {} : { cert }),
       ...(key === undefined ? {} : { key }),

@@ -47,7 +47,8 @@ export async function leaseIssuerKeys(
   const name = nameOf([rule.issuer, source.identity, settings.keys, settings.algorithms])
   const saved = await savedKeys(settings, source.source, name, context)
   return shareKeyRing(
-    name,
+    // A file is not named after a password, of which its name would be a hash.
+    nameOf([name, source.proxyAuthorization]),
     () =>
       new KeyRing({
         source: source.source,
@@ -93,8 +94,9 @@ export async function prefetchKeys(ring: KeyRing, settings: KeySourceSettings): 
 
 interface NamedSource {
   readonly source: KeySource
-  /** Everything that makes it another source than the next. */
+  /** Everything that makes it another source than the next, except for this password. */
   readonly identity: unknown
+  readonly proxyAuthorization?: string | undefined
 }
 
 async function keySource(
@@ -117,12 +119,12 @@ async function keySource(
   if (jwksUri !== undefined) {
     const url = configuredUrl(jwksUri, 'jwks_uri', settings)
     const http = await createHttpPolicy(settings.http, [hostAndPort(url)], context.baseDirectory)
-    return { source: new KeysAtUrl(url, http), identity: [url.href, identityOf(http, settings)] }
+    return { source: new KeysAtUrl(url, http), ...identityOf(url, http, settings) }
   }
   const { url, http } = await discoverySettings(settings, rule, context.baseDirectory)
   return {
     source: new DiscoveredKeys(new IssuerMetadata(rule.issuer, url, http), http),
-    identity: [url.href, identityOf(http, settings)],
+    ...identityOf(url, http, settings),
   }
 }
 
@@ -142,8 +144,15 @@ export async function discoverySettings(
   return { url, http: await createHttpPolicy(settings.http, hosts, baseDirectory) }
 }
 
-function identityOf(http: HttpPolicy, settings: KeySourceSettings): unknown {
-  return [settings.http, http.tls, [...http.allowedHosts]]
+function identityOf(
+  url: URL,
+  http: HttpPolicy,
+  settings: KeySourceSettings,
+): Omit<NamedSource, 'source'> {
+  return {
+    identity: [url.href, [settings.http, http.tls, [...http.allowedHosts]]],
+    proxyAuthorization: http.proxy?.authorization,
+  }
 }
 
 export function configuredUrl(
