@@ -14,19 +14,23 @@ declare const brand: unique symbol
 /** One character per byte; made by {@link fromBytes} or {@link fromText}, shown by {@link toText}. */
 export type ByteString = string & { readonly [brand]: 'bytes' }
 
-/** The bytes of a buffer as a {@link ByteString}. */
-export function fromBytes(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(
-    'latin1',
-  ) as ByteString
+/** The bytes of a buffer, from `start` up to `end`, as a {@link ByteString}. Default: all of them. */
+export function fromBytes(bytes: Uint8Array, start = 0, end: number = bytes.length): ByteString {
+  const buffer = Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return buffer.toString('latin1', start, end) as ByteString
 }
+
+/** Most names are: their text and their bytes are the same string. */
+const ASCII = /^[\0-\x7f]*$/
 
 /**
  * The UTF-8 bytes of a text as a {@link ByteString}. A lone surrogate becomes U+FFFD; check with
  * `isWellFormed()` first where that matters.
  */
 export function fromText(text: string): ByteString {
-  return Buffer.from(text, 'utf8').toString('latin1') as ByteString
+  return (ASCII.test(text) ? text : Buffer.from(text, 'utf8').toString('latin1')) as ByteString
 }
 
 /** The bytes themselves. */
@@ -38,6 +42,9 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** The text, or undefined where the bytes are not UTF-8. */
 export function toUtf8(value: ByteString): string | undefined {
+  if (ASCII.test(value)) {
+    return value
+  }
   try {
     return strictUtf8.decode(toBytes(value))
   } catch {

@@ -47,7 +47,7 @@ export function createLog(options: LogOptions = {}): Log {
   const write = options.write ?? pinoStderr()
   const level = options.level ?? 'log'
   if (options.format === 'text') {
-    return new TextLog(write, LEVELS[level], {})
+    return new TextLog(write, level, {})
   }
   const logger = pino(
     {
@@ -61,7 +61,7 @@ export function createLog(options: LogOptions = {}): Log {
     },
     { write },
   )
-  return new JsonLog(logger, {})
+  return new JsonLog(logger, level, {})
 }
 
 /** A log that keeps nothing. */
@@ -85,71 +85,75 @@ type JsonLogger = Record<LogLevel, (fields: LogFields, message: string) => void>
 
 // A child is only its fields: most connections log nothing, and each of them keeps two.
 abstract class BoundLog implements Log {
+  protected readonly lowest: LogLevel
   protected readonly bound: LogFields
 
-  constructor(bound: LogFields) {
+  constructor(lowest: LogLevel, bound: LogFields) {
+    this.lowest = lowest
     this.bound = bound
   }
 
   abstract child(fields: LogFields): Log
-  protected abstract write(level: LogLevel, message: string, fields: LogFields | undefined): void
+  protected abstract write(level: LogLevel, message: string, fields: LogFields): void
 
   debug(message: string, fields?: LogFields): void {
-    this.write('debug', message, fields)
+    this.#at('debug', message, fields)
   }
 
   log(message: string, fields?: LogFields): void {
-    this.write('log', message, fields)
+    this.#at('log', message, fields)
   }
 
   warning(message: string, fields?: LogFields): void {
-    this.write('warning', message, fields)
+    this.#at('warning', message, fields)
   }
 
   error(message: string, fields?: LogFields): void {
-    this.write('error', message, fields)
+    this.#at('error', message, fields)
   }
 
   fatal(message: string, fields?: LogFields): void {
-    this.write('fatal', message, fields)
+    this.#at('fatal', message, fields)
+  }
+
+  #at(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    if (LEVELS[level] >= LEVELS[this.lowest]) {
+      this.write(level, message, { ...this.bound, ...fields })
+    }
   }
 }
 
 class JsonLog extends BoundLog {
   readonly #logger: JsonLogger
 
-  constructor(logger: JsonLogger, bound: LogFields) {
-    super(bound)
+  constructor(logger: JsonLogger, lowest: LogLevel, bound: LogFields) {
+    super(lowest, bound)
     this.#logger = logger
   }
 
   child(fields: LogFields): Log {
-    return new JsonLog(this.#logger, { ...this.bound, ...fields })
+    return new JsonLog(this.#logger, this.lowest, { ...this.bound, ...fields })
   }
 
-  protected write(level: LogLevel, message: string, fields: LogFields | undefined): void {
-    this.#logger[level]({ ...this.bound, ...fields }, message)
+  protected write(level: LogLevel, message: string, fields: LogFields): void {
+    this.#logger[level](fields, message)
   }
 }
 
 class TextLog extends BoundLog {
   readonly #write: (line: string) => void
-  readonly #lowest: number
 
-  constructor(write: (line: string) => void, lowest: number, bound: LogFields) {
-    super(bound)
+  constructor(write: (line: string) => void, lowest: LogLevel, bound: LogFields) {
+    super(lowest, bound)
     this.#write = write
-    this.#lowest = lowest
   }
 
   child(fields: LogFields): Log {
-    return new TextLog(this.#write, this.#lowest, { ...this.bound, ...fields })
+    return new TextLog(this.#write, this.lowest, { ...this.bound, ...fields })
   }
 
-  protected write(level: LogLevel, message: string, fields: LogFields | undefined): void {
-    if (LEVELS[level] >= this.#lowest) {
-      this.#write(textLine(level, message, { ...this.bound, ...fields }))
-    }
+  protected write(level: LogLevel, message: string, fields: LogFields): void {
+    this.#write(textLine(level, message, fields))
   }
 }
 

@@ -8,6 +8,7 @@ import { type ByteString, fromText } from '../byte-string.ts'
 import type { Log } from '../log.ts'
 import { terminate } from '../protocol/frontend-messages.ts'
 import { PROTOCOL_3_0 } from '../protocol/limits.ts'
+import { reportedParameters } from '../upstream/greeting.ts'
 import { connectUpstream } from '../upstream/connect-upstream.ts'
 import type { UpstreamCredential } from '../upstream/credential.ts'
 import { withDeadline } from '../upstream/deadline.ts'
@@ -64,7 +65,7 @@ export async function readCatalog(
   )
   const { socket } = connection
   try {
-    if (connection.parameters.get('client_encoding') !== 'SQL_ASCII') {
+    if (reportedParameters(connection.greeting).get('client_encoding') !== 'SQL_ASCII') {
       throw catalogError('encoding', 'the server does not send names in the encoding SQL_ASCII')
     }
     return await withDeadline(signal, QUERY_TIMEOUT, async (deadline) => {

@@ -22,17 +22,22 @@ export function startupMessage(
   version: number,
   parameters: Iterable<readonly [name: ByteString, value: ByteString]>,
 ): Buffer {
-  const pairs = [...parameters].flatMap(([name, value]) => {
+  let text = ''
+  for (const [name, value] of parameters) {
     if (name === '' || name.includes('\0') || value.includes('\0')) {
       throw new RangeError('a startup parameter cannot hold a NUL or lack a name')
     }
-    return [cString(name, 'latin1'), cString(value, 'latin1')]
-  })
-  const payload = Buffer.concat([int32(version), ...pairs, Buffer.alloc(1)])
-  if (payload.length > MAX_STARTUP_PACKET_LENGTH) {
+    text += `${name}\0${value}\0`
+  }
+  const length = 8 + text.length + 1
+  if (length - 4 > MAX_STARTUP_PACKET_LENGTH) {
     throw new RangeError('startup packet too long')
   }
-  return Buffer.concat([int32(4 + payload.length), payload])
+  const message = Buffer.alloc(length)
+  message.writeUInt32BE(length, 0)
+  message.writeInt32BE(version, 4)
+  message.write(text, 8, 'latin1')
+  return message
 }
 
 export interface CancelKey {

@@ -10,7 +10,7 @@ export interface Message {
 /** The bytes of one message. */
 export function encodeMessage(type: string, body: Uint8Array = Buffer.alloc(0)): Buffer {
   const message = Buffer.allocUnsafe(5 + body.length)
-  message.write(type, 0, 'latin1')
+  message[0] = type.charCodeAt(0)
   message.writeUInt32BE(4 + body.length, 1)
   message.set(body, 5)
   return message

@@ -67,9 +67,11 @@ export interface ProtocolNegotiation {
  */
 export function negotiateProtocol(payload: Buffer): ProtocolNegotiation | undefined {
   const requested = payload.readUInt32BE(0)
-  const unsupportedOptions = parsePairs(payload)
-    .map(([name]) => name)
-    .filter(isProtocolOption)
+  const unsupportedOptions = payload.includes(PROTOCOL_OPTION_PREFIX)
+    ? parsePairs(payload)
+        .map(([name]) => name)
+        .filter(isProtocolOption)
+    : []
   if (requested <= PROTOCOL_3_2 && unsupportedOptions.length === 0) {
     return undefined
   }
@@ -89,8 +91,7 @@ function parsePairs(payload: Buffer): StartupParameter[] {
     if (valueEnd < 0) {
       break
     }
-    const name = fromBytes(payload.subarray(at, nameEnd))
-    pairs.push([name, fromBytes(payload.subarray(nameEnd + 1, valueEnd))])
+    pairs.push([fromBytes(payload, at, nameEnd), fromBytes(payload, nameEnd + 1, valueEnd)])
     at = valueEnd + 1
   }
   if (at !== payload.length - 1) {
@@ -120,7 +121,8 @@ function databaseName(
   return database === '' ? user : database
 }
 
-const isProtocolOption = (name: string): boolean => name.startsWith('_pq_.')
+const PROTOCOL_OPTION_PREFIX = '_pq_.'
+const isProtocolOption = (name: string): boolean => name.startsWith(PROTOCOL_OPTION_PREFIX)
 
 function parseReplication(value: ByteString | undefined): Replication {
   if (value === undefined) {

@@ -45,6 +45,9 @@ export class PullBuffer {
 
   take(size: number): Buffer {
     const all = this.takeAll()
+    if (all.length === size) {
+      return all
+    }
     this.unread(all.subarray(size))
     return all.subarray(0, size)
   }

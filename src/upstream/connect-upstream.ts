@@ -51,8 +51,6 @@ export interface UpstreamConnection {
   /** Verbatim, from behind AuthenticationOk up to and including the first ReadyForQuery. */
   readonly greeting: Buffer
   readonly cancelKey: CancelKey | undefined
-  /** What the greeting reported, such as `server_version`. */
-  readonly parameters: ReadonlyMap<string, string>
   /** The protocol version that the server speaks, which may be older than the one asked for. */
   readonly version: number
 }
@@ -226,10 +224,11 @@ async function logIn(
     next,
   )
   reader.authenticated()
-  const { bytes, cancelKey, parameters } = await readGreeting(reader)
+  const { bytes, cancelKey } = await readGreeting(reader)
+  reader.release()
   transport.release()
   log.debug('upstream: logged in', { method, tls: transport.encrypted })
-  return { socket, source, greeting: bytes, cancelKey, parameters, version }
+  return { socket, source, greeting: bytes, cancelKey, version }
 }
 
 /** Takes at most one NegotiateProtocolVersion off the front (`pqGetNegotiateProtocolVersion3`). */

@@ -10,8 +10,10 @@ export interface Greeting {
   /** ParameterStatus, NoticeResponse, BackendKeyData, ReadyForQuery: the client can have them as they are. */
   readonly bytes: Buffer
   readonly cancelKey: CancelKey | undefined
-  readonly parameters: ReadonlyMap<string, string>
 }
+
+/** `S` */
+const PARAMETER_STATUS = 0x53
 
 /** BackendKeyData of protocol 3.0, the shortest there is. */
 const MIN_CANCEL_KEY_LENGTH = 4
@@ -19,31 +21,39 @@ const MIN_CANCEL_KEY_LENGTH = 4
 /** Reads up to ReadyForQuery and no further. */
 export async function readGreeting(reader: LoginReader): Promise<Greeting> {
   const messages: Buffer[] = []
-  const parameters = new Map<string, string>()
   let cancelKey: CancelKey | undefined
   for (;;) {
-    const message = await reader.next()
+    const message = reader.nextBuffered() ?? (await reader.next())
     messages.push(message.bytes)
     switch (message.type) {
-      case 'S': {
-        const [name = '', value = ''] = message.body.toString('utf8').split('\0')
-        parameters.set(name, value)
-        break
-      }
       case 'K':
         cancelKey = parseBackendKeyData(message)
         break
+      case 'S':
       case 'N':
         break
       case 'Z':
         if (message.body.length !== 1) {
           throw loginError('protocol_violation', 'invalid length of ReadyForQuery')
         }
-        return { bytes: Buffer.concat(messages), cancelKey, parameters }
+        return { bytes: Buffer.concat(messages), cancelKey }
       default:
         throw unexpectedMessage(message, 'the session to begin')
     }
   }
+}
+
+/** What a greeting reports in ParameterStatus messages, such as `server_version`. */
+export function reportedParameters(greeting: Buffer): ReadonlyMap<string, string> {
+  const parameters = new Map<string, string>()
+  for (let at = 0; at + 5 <= greeting.length; at += 1 + greeting.readUInt32BE(at + 1)) {
+    if (greeting[at] === PARAMETER_STATUS) {
+      const body = greeting.toString('utf8', at + 5, at + 1 + greeting.readUInt32BE(at + 1))
+      const [name = '', value = ''] = body.split('\0')
+      parameters.set(name, value)
+    }
+  }
+  return parameters
 }
 
 function parseBackendKeyData({ body }: RawMessage): CancelKey {

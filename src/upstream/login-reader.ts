@@ -7,6 +7,9 @@ import { loginError, UpstreamRefusedError } from './errors.ts'
 /** libpq's MAX_ERRLEN, which also bounds the other short messages (VALID_LONG_MESSAGE_TYPE). */
 const MAX_MESSAGE_LENGTH = 30_000
 
+/** A type byte and a length word. */
+const HEADER_LENGTH = 5
+
 /** All that a server may send before it is ready. */
 const MAX_LOGIN_BYTES = 1024 * 1024
 
@@ -17,9 +20,13 @@ export interface RawMessage {
   readonly bytes: Buffer
 }
 
-/** Reads messages whole. Nothing behind the last one that was asked for leaves the source. */
+const NOTHING: Buffer = Buffer.alloc(0)
+
+/** Reads messages whole. What came behind the last one goes back to the source with {@link LoginReader.release}. */
 export class LoginReader {
   readonly #transport: Transport
+  /** Read, and not yet a message. */
+  #pending: Buffer = NOTHING
   #total = 0
   #notices: Buffer[] = []
   #isAuthenticated = false
@@ -39,6 +46,12 @@ export class LoginReader {
     this.#token = token
   }
 
+  /** Ends the reading: the rest is for whoever has the source. */
+  release(): void {
+    this.#transport.source.unread(this.#pending)
+    this.#pending = NOTHING
+  }
+
   /**
    * The next message.
    *
@@ -46,28 +59,50 @@ export class LoginReader {
    * @throws {UpstreamError} where the server closes, or sends what cannot be at this point.
    */
   async next(): Promise<RawMessage> {
-    const head = this.#transport.source.takeBuffered(5) ?? (await this.#read(5))
-    const type = head.toString('latin1', 0, 1)
-    const length = head.readUInt32BE(1)
+    for (;;) {
+      const message = this.nextBuffered()
+      if (message !== undefined) {
+        return message
+      }
+      const more = await this.#read()
+      this.#pending = this.#pending.length === 0 ? more : Buffer.concat([this.#pending, more])
+    }
+  }
+
+  /** As {@link LoginReader.next}; undefined where the message would have to be waited for. */
+  nextBuffered(): RawMessage | undefined {
+    const pending = this.#pending
+    if (pending.length < HEADER_LENGTH) {
+      return undefined
+    }
+    const type = String.fromCharCode(pending[0] ?? 0)
+    const size = this.#sizeOf(type, pending.readUInt32BE(1))
+    if (pending.length < size) {
+      return undefined
+    }
+    this.#total += size
+    const bytes = pending.subarray(0, size)
+    const body = pending.subarray(HEADER_LENGTH, size)
+    this.#pending = pending.length === size ? NOTHING : pending.subarray(size)
+    if (type === 'N') {
+      this.#notices.push(bytes)
+    }
+    if (type === 'E') {
+      throw this.#refused(body, Buffer.concat([...this.#notices, bytes]))
+    }
+    return { type, body, bytes }
+  }
+
+  /** Of the whole message, by its length word. */
+  #sizeOf(type: string, length: number): number {
     const longest = type === 'R' ? MAX_LIBPQ_AUTH_MESSAGE_LENGTH : MAX_MESSAGE_LENGTH
     if (length < 4 || length > longest) {
       throw loginError('protocol_violation', `invalid length of message ${shown(type)}`)
     }
-    this.#total += 1 + length
-    if (this.#total > MAX_LOGIN_BYTES) {
+    if (this.#total + 1 + length > MAX_LOGIN_BYTES) {
       throw loginError('protocol_violation', 'the server sent too much before it was ready')
     }
-    const rest = length - 4
-    const body = this.#transport.source.takeBuffered(rest) ?? (await this.#read(rest))
-    const message = { type, body, bytes: Buffer.concat([head, body]) }
-    if (type === 'N') {
-      this.#notices.push(message.bytes)
-    }
-    if (type === 'E') {
-      const bytes = Buffer.concat([...this.#notices, message.bytes])
-      throw this.#refused(body, bytes)
-    }
-    return message
+    return 1 + length
   }
 
   #refused(body: Buffer, bytes: Buffer): Error {
@@ -78,8 +113,8 @@ export class LoginReader {
     return new UpstreamRefusedError(body, bytes, !this.#isAuthenticated, token !== undefined)
   }
 
-  async #read(size: number): Promise<Buffer> {
-    const bytes = await this.#transport.source.readExactly(size)
+  async #read(): Promise<Buffer> {
+    const bytes = await this.#transport.source.readSome()
     if (bytes === undefined) {
       const failure = this.#transport.failure()
       throw loginError(

@@ -100,14 +100,14 @@ async function passOn(
     )
   }
   reader.authenticated()
-  const { bytes, cancelKey, parameters } = await readGreeting(reader)
+  const { bytes, cancelKey } = await readGreeting(reader)
+  reader.release()
   transport.release()
   return {
     socket,
     source,
     greeting: Buffer.concat([message.bytes, bytes]),
     cancelKey,
-    parameters,
     version: startup.version,
   }
 }

@@ -42,7 +42,10 @@ export interface UpstreamSettings {
  * // 'sslmode "verify-full" needs sslrootcert: …'
  * ```
  */
-export function upstreamSettingsProblem(settings: UpstreamSettings): string | undefined {
+export function upstreamSettingsProblem(
+  settings: Pick<UpstreamSettings, 'host' | 'sslmode' | 'sslnegotiation'> &
+    Partial<Pick<UpstreamSettings, 'sslrootcert' | 'sslcert' | 'sslkey'>>,
+): string | undefined {
   const { sslmode, sslrootcert, sslnegotiation, sslcert, sslkey } = settings
   if (isUnixSocket(settings)) {
     return undefined

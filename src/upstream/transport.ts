@@ -181,11 +181,20 @@ export function isTrustedTls(
 
 /** True for the addresses of this machine alone. */
 export function isLoopback(address: string | undefined): boolean {
-  return (
-    address !== undefined &&
-    ipaddr.isValid(address) &&
-    ipaddr.process(address).range() === 'loopback'
-  )
+  if (address !== lastAddress.address) {
+    const isLoopback =
+      address !== undefined &&
+      ipaddr.isValid(address) &&
+      ipaddr.process(address).range() === 'loopback'
+    lastAddress = { address, isLoopback }
+  }
+  return lastAddress.isLoopback
+}
+
+// Asked at each login, and nearly always about the same server.
+let lastAddress: { readonly address: string | undefined; readonly isLoopback: boolean } = {
+  address: undefined,
+  isLoopback: false,
 }
 
 /** Keeps the first error and ends the socket with the signal, which wakes whoever reads from it. */
@@ -201,7 +210,7 @@ class SocketWatch {
     socket.on('error', ignore)
     socket.on('error', this.#onError)
     socket.on('close', this.release)
-    signal.addEventListener('abort', this.#onAbort, { once: true })
+    signal.addEventListener('abort', this, { once: true })
     if (signal.aborted) {
       socket.destroy()
     }
@@ -210,7 +219,7 @@ class SocketWatch {
   readonly failure = (): Error | undefined => this.#failure
 
   readonly release = (): void => {
-    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#signal.removeEventListener('abort', this)
     this.#socket.off('error', this.#onError)
     this.#socket.off('close', this.release)
   }
@@ -219,7 +228,8 @@ class SocketWatch {
     this.#failure ??= error
   }
 
-  readonly #onAbort = (): void => {
+  /** The signal aborted. */
+  handleEvent(): void {
     this.#socket.destroy()
   }
 }

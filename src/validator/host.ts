@@ -42,6 +42,10 @@ export function openValidatorSession(
   return new InProcessSession(loaded, options)
 }
 
+// What PostgreSQL's ereport() says where it names no other.
+const ERRCODE_INTERNAL_ERROR = 'XX000'
+
+const NOTHING_TO_START = Promise.resolve(true)
 const FORGOTTEN: Secrets = { tokens: [], forgotten: true }
 
 type Phase = 'new' | 'starting' | 'ready' | 'validating' | 'done' | 'failed' | 'ended'
@@ -106,7 +110,12 @@ class InProcessSession implements ValidatorSession, StateParts {
   }
 
   async #callStartup(): Promise<InternalErrorOutcome | undefined> {
-    const work = run(() => this.#loaded.callbacks.startup?.(this.#state, this.#cancellation))
+    const { startup } = this.#loaded.callbacks
+    if (startup === undefined) {
+      this.#started = NOTHING_TO_START
+      return undefined
+    }
+    const work = run(() => startup(this.#state, this.#cancellation))
     this.#started = work.then(
       () => true,
       () => false,
@@ -245,6 +254,7 @@ class InProcessSession implements ValidatorSession, StateParts {
       phase: name,
       reason: fault.reason,
       detail: fault.logDetail,
+      sqlState: ERRCODE_INTERNAL_ERROR,
     })
   }
 }

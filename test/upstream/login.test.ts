@@ -5,6 +5,7 @@ import type { EmbeddedPostgres } from '../../src/demo/embedded-postgres.ts'
 import { UpstreamError } from '../../src/errors.ts'
 import { startupMessage } from '../../src/protocol/frontend-messages.ts'
 import type { UpstreamStartup } from '../../src/upstream/connect-upstream.ts'
+import { reportedParameters } from '../../src/upstream/greeting.ts'
 import type { UpstreamCredential } from '../../src/upstream/credential.ts'
 import { UpstreamRefusedError } from '../../src/upstream/errors.ts'
 import { sendCancelRequest } from '../../src/upstream/send-cancel-request.ts'
@@ -99,8 +100,9 @@ describe('logging in', () => {
         DateStyle: 'German',
       }),
     )
-    expect(connection.parameters.get('application_name')).toBe('my app')
-    expect(connection.parameters.get('DateStyle')).toBe('German, DMY')
+    const parameters = reportedParameters(connection.greeting)
+    expect(parameters.get('application_name')).toBe('my app')
+    expect(parameters.get('DateStyle')).toBe('German, DMY')
     const sql = "SELECT current_database() || ' ' || current_setting('statement_timeout')"
     expect((await query(connection, sql)).toString('latin1')).toContain('template1 12345ms')
   })
