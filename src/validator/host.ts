@@ -45,7 +45,6 @@ export function openValidatorSession(
 // What PostgreSQL's ereport() says where it names no other.
 const ERRCODE_INTERNAL_ERROR = 'XX000'
 
-const NOTHING_TO_START = Promise.resolve(true)
 const FORGOTTEN: Secrets = { tokens: [], forgotten: true }
 
 type Phase = 'new' | 'starting' | 'ready' | 'validating' | 'done' | 'failed' | 'ended'
@@ -110,12 +109,7 @@ class InProcessSession implements ValidatorSession, StateParts {
   }
 
   async #callStartup(): Promise<InternalErrorOutcome | undefined> {
-    const { startup } = this.#loaded.callbacks
-    if (startup === undefined) {
-      this.#started = NOTHING_TO_START
-      return undefined
-    }
-    const work = run(() => startup(this.#state, this.#cancellation))
+    const work = run(() => this.#loaded.callbacks.startup?.(this.#state, this.#cancellation))
     this.#started = work.then(
       () => true,
       () => false,

@@ -57,6 +57,7 @@ describe('a module that misbehaves in validate', () => {
         phase: 'validate',
         reason,
         detail: expect.stringContaining(detail),
+        sqlState: 'XX000',
       },
     ])
     expect(piecesIn(readable.text(), TOKEN)).toEqual([])
