@@ -45,6 +45,7 @@ export function openValidatorSession(
 // What PostgreSQL's ereport() says where it names no other.
 const ERRCODE_INTERNAL_ERROR = 'XX000'
 
+const NOTHING_TO_START = Promise.resolve(true)
 const FORGOTTEN: Secrets = { tokens: [], forgotten: true }
 
 type Phase = 'new' | 'starting' | 'ready' | 'validating' | 'done' | 'failed' | 'ended'
@@ -109,7 +110,12 @@ class InProcessSession implements ValidatorSession, StateParts {
   }
 
   async #callStartup(): Promise<InternalErrorOutcome | undefined> {
-    const work = run(() => this.#loaded.callbacks.startup?.(this.#state, this.#cancellation))
+    const { startup } = this.#loaded.callbacks
+    if (startup === undefined) {
+      this.#started = NOTHING_TO_START
+      return undefined
+    }
+    const work = run(() => startup(this.#state, this.#cancellation))
     this.#started = work.then(
       () => true,
       () => false,
