@@ -12,6 +12,7 @@
  * @module
  */
 import { API_VERSION, defineValidator, type ValidatorInit } from 'pgbearer/validator'
+import type { Waiter } from './lib/abortable.ts'
 import { authorizationFor, authorize, refusalOf, ruleOptions } from './lib/claims/authorize.ts'
 import type { RuleOptions } from './lib/claims/authorize.ts'
 import { checkRules } from './lib/claims/check-rules.ts'
@@ -54,7 +55,7 @@ const init: ValidatorInit = async (table, context) => {
         let claims = policy.verified.recall(digest, policy.keys.currentGeneration())
         if (claims === undefined) {
           claims = readClaims(parts, header, policy)
-          await prove({ digest, parts, header, claims }, policy, state.signal)
+          await prove({ digest, parts, header, claims }, policy, state)
         }
         return authorize(claims, request, policy.authorize)
       } catch (error) {
@@ -89,11 +90,11 @@ interface UnprovenToken {
 async function prove(
   { digest, parts, header, claims }: UnprovenToken,
   policy: IssuerPolicy,
-  signal: AbortSignal,
+  waiter: Waiter,
 ): Promise<void> {
-  const { key, generation } = await policy.keys.keyFor(header, signal)
+  const { key, generation } = await policy.keys.keyFor(header, waiter)
   const unproven = { digest, claims, generation, bytes: parts.payload.length }
-  await policy.verified.prove(unproven, () => isSignatureValid(parts, header.alg, key), signal)
+  await policy.verified.prove(unproven, () => isSignatureValid(parts, header.alg, key), waiter)
   policy.headers.learn(parts.header, header)
 }
 

@@ -4,8 +4,8 @@ import { VerifiedTokens } from '../../validators/lib/token/verified-tokens.ts'
 import { useJwt } from './support/jwt-fixture.ts'
 
 const OPTIONS = { entries: 3, bytes: 1_000, ttlMs: 60_000 }
-const never = new AbortController().signal
-setMaxListeners(0, never)
+const never = new AbortController()
+setMaxListeners(0, never.signal)
 
 /** A memory with tokens that were proven under generation 1. */
 async function remembering(tokens: VerifiedTokens, ...names: string[]): Promise<void> {
@@ -97,7 +97,7 @@ describe('the memory for verified tokens', () => {
     let finish = (_valid: boolean): void => undefined
     const check = (): Promise<boolean> => new Promise((resolve) => (finish = resolve))
     const token = { digest: 'd', claims: { sub: 'x' }, generation: 1, bytes: 1 }
-    const first = tokens.prove(token, check, leaving.signal)
+    const first = tokens.prove(token, check, leaving)
     const second = tokens.prove(token, check, never)
     leaving.abort(new Error('left'))
     await expect(first).rejects.toThrow('left')

@@ -4,6 +4,11 @@
  * @module
  */
 
+/** Somebody who may have to wait: asked for the signal, which costs to make, only when it comes to that. */
+export interface Waiter {
+  readonly signal: AbortSignal
+}
+
 /** Settles as `promise` does, or rejects with the signal's reason when that comes first. */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   if (signal.aborted) {

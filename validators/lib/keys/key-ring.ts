@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Waiter } from '../abortable.ts'
 import { Refusal } from '../refusal.ts'
 import type { VerificationKey } from './admit-keys.ts'
 import { findKey, type KeyName } from './find-key.ts'
@@ -60,13 +61,13 @@ export class KeyRing implements AsyncDisposable {
    * @throws {Refusal} `no_matching_key`, `ambiguous_key` or `key_rejected`
    * @throws {Fault} `provider_unavailable` and the like, where there are no keys to look in
    */
-  async keyFor(header: KeyName, signal: AbortSignal): Promise<FoundKey> {
-    const found = this.#find(await this.#current(signal), header)
+  async keyFor(header: KeyName, waiter: Waiter): Promise<FoundKey> {
+    const found = this.#find(await this.#current(waiter), header)
     if (found !== undefined) {
       return found
     }
-    await this.#lookForNewKey(String(header.kid), signal)
-    const second = this.#find(await this.#current(signal), header)
+    await this.#lookForNewKey(String(header.kid), waiter.signal)
+    const second = this.#find(await this.#current(waiter), header)
     if (second === undefined) {
       this.#unknown.remember(String(header.kid))
       throw noMatchingKey()
@@ -84,8 +85,8 @@ export class KeyRing implements AsyncDisposable {
   }
 
   /** The keys; waits for them only if there are none. */
-  async #current(signal: AbortSignal): Promise<TrustedKeys> {
-    return this.#kept.trusted() ?? (await this.#kept.fetch(signal))
+  async #current(waiter: Waiter): Promise<TrustedKeys> {
+    return this.#kept.trusted() ?? (await this.#kept.fetch(waiter.signal))
   }
 
   /**

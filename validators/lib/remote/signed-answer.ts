@@ -53,7 +53,7 @@ export async function openSignedAnswer(
     checkIssuer(payload, policy.issuer)
     checkAudience(payload, { audiences: new Set([policy.clientId]), match: 'any' })
     checkFresh(payload, policy)
-    const { key } = await policy.keys.keyFor(header, signal)
+    const { key } = await policy.keys.keyFor(header, { signal })
     if (!(await isSignatureValid(parts, header.alg, key))) {
       throw new Refusal('bad_signature', 'The signature is not that of the key.')
     }

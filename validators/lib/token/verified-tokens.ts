@@ -8,7 +8,7 @@
  * @module
  */
 import { hash, randomBytes } from 'node:crypto'
-import { abortable } from '../abortable.ts'
+import { abortable, type Waiter } from '../abortable.ts'
 import { CLOCK } from '../clock.ts'
 import type { JsonObject } from '../json.ts'
 import { Refusal } from '../refusal.ts'
@@ -89,17 +89,17 @@ export class VerifiedTokens {
    * Proves a token's signature, once for all who ask meanwhile, and remembers its claims.
    *
    * @param verify - checks it
-   * @param signal - ends the waiting of this caller, not the verification
+   * @param waiter - its signal ends the waiting of this caller, not the verification
    * @throws {Refusal} `bad_signature`
    */
   async prove(
     token: Unproven,
     verify: () => boolean | Promise<boolean>,
-    signal: AbortSignal,
+    waiter: Waiter,
   ): Promise<void> {
     const underWay = this.#underWay.get(token.digest)
     if (underWay !== undefined) {
-      await abortable(underWay, signal)
+      await abortable(underWay, waiter.signal)
       return
     }
     // Somebody else with the same token may have been here between this caller's look and now.
@@ -115,7 +115,7 @@ export class VerifiedTokens {
       .then((valid) => this.#conclude(token, valid))
       .finally(() => this.#underWay.delete(token.digest))
     this.#underWay.set(token.digest, proof)
-    await abortable(proof, signal)
+    await abortable(proof, waiter.signal)
   }
 
   #conclude(token: Unproven, valid: boolean): void {
