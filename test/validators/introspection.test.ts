@@ -245,6 +245,31 @@ describe('INT-01 and INT-02: endpoints that do not answer', () => {
     await using runner = await run(server)
     expect(await runner.run(TOKEN)).toMatchObject({ code: 'token_inactive' })
   })
+  it('a token that is too long for it, or makes its answers too large, keeps nobody else out', async () => {
+    const { server } = await start()
+    await using _ = server
+    await using runner = await run(server, { breaker: { failures: 2 } })
+    const good = server.overrides.get('/introspect')!
+    for (const status of [413, 414, 431]) {
+      server.overrides.set('/introspect', (_request, response) => response.writeHead(status).end())
+      for (let i = 0; i < 3; i += 1) {
+        expect(await runner.run(`${TOKEN}-${status}-${i}`)).toMatchObject({
+          authorized: false,
+          code: 'limit_exceeded',
+        })
+      }
+    }
+    server.overrides.set('/introspect', (_request, response) =>
+      raw(`{"active":true,"groups":"${'y'.repeat(100_000)}"}`)(response),
+    )
+    for (let i = 0; i < 3; i += 1) {
+      await expect(runner.run(`${TOKEN}-large-${i}`)).rejects.toMatchObject({
+        code: 'provider_bad_response',
+      })
+    }
+    server.overrides.set('/introspect', good)
+    expect(await runner.run(TOKEN)).toMatchObject({ authorized: true })
+  })
   it('an endpoint on another host is not asked', async () => {
     const { server, asked } = await start()
     await using _ = server

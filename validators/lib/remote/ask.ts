@@ -16,6 +16,9 @@ import { Fault, Refusal } from '../refusal.ts'
 import type { Gate } from './gate.ts'
 
 const MAX_PAUSE_MS = 60_000
+// Content, URI and header fields (RFC 9110 §15.5.14 and §15.5.15, RFC 6585 §5): of all that is sent, only the
+// token is a stranger's choice.
+const TOO_LARGE: readonly number[] = [413, 414, 431]
 
 /** How a provider is talked to. */
 export interface ProviderConnection {
@@ -40,7 +43,7 @@ export interface StatusMeaning {
  * Asks, and once more if no connection came about; an answer is never asked for twice.
  *
  * @throws {Refusal} `token_inactive` for a status that says the token is bad, `limit_exceeded` where the
- *   token has asked too often
+ *   token has asked too often or is too long
  * @throws {Fault} `provider_auth_failed` where we are not let in, `provider_unavailable` and the like
  */
 export async function ask(
@@ -60,6 +63,9 @@ export async function ask(
   }
   if (inactive.includes(status)) {
     throw new Refusal('token_inactive', 'The provider says that the token is not good.')
+  }
+  if (TOO_LARGE.includes(status)) {
+    throw new Refusal('limit_exceeded', 'The token is too long for the provider.')
   }
   if (status === 401 || status === 403) {
     throw new Fault('provider_auth_failed', `${where(request.url)} does not accept our credentials`)

@@ -61,14 +61,17 @@ export class Gate {
     }
   }
 
-  /** Our own credentials being wrong counts too: asking more often does not make them right. */
+  /**
+   * Our own credentials being wrong counts too: asking more often does not make them right. An answer that
+   * cannot be used does not: whose token makes answers too large would close the gate for everybody.
+   */
   async #counted<T>(ask: () => Promise<T>): Promise<T> {
     try {
       const answer = await ask()
       this.#reopen()
       return answer
     } catch (error) {
-      if (error instanceof Fault) {
+      if (error instanceof Fault && error.code !== 'provider_bad_response') {
         this.#failures += 1
       } else {
         this.#reopen()
@@ -80,7 +83,7 @@ export class Gate {
     }
   }
 
-  /** An answer, also one that refuses a token, shows that the provider is there. */
+  /** An answer, also one that refuses a token or is of no use, shows that the provider is there. */
   #reopen(): void {
     this.#failures = 0
     this.#closedUntil = 0
