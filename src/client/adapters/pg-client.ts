@@ -7,8 +7,10 @@
  * @module
  */
 import net from 'node:net'
+import tls from 'node:tls'
 import { loginTimeout } from '../connect/connect-oauth.ts'
 import { assertTokenMayTravel, handshakeOf } from '../connect/foreign-transport.ts'
+import { ALPN_PROTOCOL } from '../connect/secure-transport.ts'
 import { type LoginOutcome, logIn } from '../connect/log-in.ts'
 import { LoginTokens } from '../connect/login-tokens.ts'
 import { type OAuthLoginOptions, planLogin } from '../connect/options.ts'
@@ -120,6 +122,7 @@ export function pgOAuthClient<Client extends PgClientClass>(
         outcome = await abortable(signal, stream, async () => {
           await handshakeOf(stream, signal)
           assertTokenMayTravel(stream, { host, port }, this.#certificateName(), plan)
+          assertProtocolAgreed(held.connection)
           return logIn(stream, packet, { allows, offer, signal })
         })
       } catch (error) {
@@ -206,4 +209,13 @@ export function pgOAuthClient<Client extends PgClientClass>(
   }
 
   return OAuthClient as unknown as Client
+}
+
+// The driver asks for it and does not look at the answer. libpq insists: the certificate may be that of a
+// server of another protocol (ALPACA).
+function assertProtocolAgreed({ stream, sslNegotiation }: PgConnection): void {
+  const isDirect = sslNegotiation === 'direct' && stream instanceof tls.TLSSocket
+  if (isDirect && stream.alpnProtocol !== ALPN_PROTOCOL) {
+    throw new OAuthProtocolError('direct SSL connection was established without ALPN')
+  }
 }

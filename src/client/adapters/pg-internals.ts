@@ -13,6 +13,8 @@ export type PgCallback = (error?: unknown) => void
 /** A connection of a client: `lib/connection.js`. */
 export interface PgConnection extends EventEmitter {
   readonly stream: Duplex
+  /** `direct`: TLS begins without a request for it; undefined in versions that cannot do that. */
+  readonly sslNegotiation?: string | undefined
   /** Sends the StartupMessage, once the transport is there. */
   startup(parameters: unknown): void
   /** Begins to take messages from the stream. */

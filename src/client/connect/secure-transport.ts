@@ -20,7 +20,8 @@ import {
 } from './endpoint.ts'
 import type { LoginPlan, OAuthTlsOptions } from './options.ts'
 
-const ALPN_PROTOCOL = 'postgresql'
+/** The name of PostgreSQL's protocol in TLS (RFC 7301). */
+export const ALPN_PROTOCOL = 'postgresql'
 
 /**
  * Opens a connection to one server.

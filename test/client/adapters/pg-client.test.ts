@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import net from 'node:net'
 import { Duplex } from 'node:stream'
 import tls from 'node:tls'
@@ -539,5 +540,27 @@ describe('the driver’s own transport', () => {
     expect(server.peers[0]!.socket).toBeInstanceOf(tls.TLSSocket)
     const loose = { ssl: { rejectUnauthorized: false }, sslnegotiation: 'direct' }
     expect(await refusal(server, loose)).toMatchObject({ code: 'ERR_INSECURE_TRANSPORT' })
+  })
+
+  it('H11: that begins with TLS is refused where the server did not agree to speak PostgreSQL', async () => {
+    let received = 0
+    const server = tls.createServer(await authority.issue(), (socket) => {
+      socket.on('error', () => {})
+      socket.on('data', (bytes: Buffer) => {
+        received += bytes.length
+      })
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    try {
+      const { port } = server.address() as net.AddressInfo
+      const direct = { ssl: { ca: authority.cert }, sslnegotiation: 'direct' }
+      expect(await refusal({ host: '127.0.0.1', port }, direct)).toMatchObject({
+        code: 'ERR_OAUTH_PROTOCOL',
+        message: 'direct SSL connection was established without ALPN',
+      })
+      expect(received).toBe(0)
+    } finally {
+      server.close()
+    }
   })
 })
