@@ -9,7 +9,7 @@ import { addClientCommands } from './client/cli/client-commands.ts'
 import type { CheckOptions } from './commands/check.ts'
 import type { CheckValidatorOptions } from './commands/check-validator.ts'
 import type { ExplainOptions } from './commands/explain.ts'
-import { serve } from './commands/serve.ts'
+import { serve, StartError } from './commands/serve.ts'
 import { ConfigError } from './errors.ts'
 import { VERSION } from './version.ts'
 
@@ -78,7 +78,7 @@ async function main(argv: readonly string[]): Promise<void> {
     .requiredOption('--token-file <file>', '- is standard input')
     .requiredOption('--role <role>', 'the role that is asked for')
     .option('-c, --config <file>', 'settings file with the tables of the module')
-    .option('--issuer <url>', 'as in the rule')
+    .option('--issuer <url>', 'as in the rule; the bundled modules need it')
     .option('--scope <list>', 'as in the rule')
     .option('--option <name=value...>', 'as behind "validator." in the rule')
     .option('--delegate', 'as with delegate_ident_mapping=1')
@@ -100,7 +100,8 @@ function exitCode(error: unknown): number {
   if (error instanceof CommanderError) {
     return error.exitCode === 0 ? 0 : 2
   }
-  console.error(error instanceof ConfigError ? error.message : `pgbearer: ${describe(error)}`)
+  const isList = error instanceof ConfigError || error instanceof StartError
+  console.error(isList ? error.message : `pgbearer: ${describe(error)}`)
   return 1
 }
 

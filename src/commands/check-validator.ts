@@ -18,6 +18,7 @@ import {
   type ValidatorTrialResult,
 } from '../validator/run-validator-once.ts'
 import type { DecidedOutcome } from '../validator/validation-outcome.ts'
+import { isBundledValidator } from '../validator/resolve-validator-name.ts'
 import { splitScope } from '../validator/validation-request.ts'
 import { type Output, processOutput } from './output.ts'
 
@@ -33,6 +34,8 @@ export interface CheckValidatorOptions {
   readonly delegate?: boolean
 }
 
+const EXIT_USAGE = 2
+
 /** What `authentication_timeout` is by default, in ms. */
 const LOGIN_TIMEOUT_MS = 60_000
 
@@ -40,13 +43,17 @@ const LOGIN_TIMEOUT_MS = 60_000
  * Loads a module as `serve` would, and prints what it says of a token and how long it took.
  *
  * @param module - a path, from the working directory; a bundled name; or a package.
- * @returns the exit code: 0 accepted, 2 refused, 1 it failed.
+ * @returns the exit code: 0 accepted, 2 refused or asked wrongly, 1 it failed.
  */
 export async function checkValidator(
   module: string,
   options: CheckValidatorOptions,
   output: Output = processOutput,
 ): Promise<number> {
+  if (isBundledValidator(module) && options.issuer === undefined) {
+    output.complain(`pgbearer: the module "${module}" needs the issuer of a rule: --issuer\n`)
+    return EXIT_USAGE
+  }
   const log = createLog({
     format: 'text',
     level: 'debug',

@@ -43,6 +43,9 @@ const DECISIVE: ReadonlySet<string> = new Set([
   'validators',
 ])
 
+/** Settings of `[upstream]` that only make sense together with its `sslmode`. */
+const TLS_SETTINGS = ['sslrootcert', 'sslnegotiation', 'sslcert', 'sslkey']
+
 /** Stands for `upstream.host`, which has no default. */
 const NO_HOST = 'none'
 
@@ -61,6 +64,11 @@ function repairedSettings(file: string): Settings | undefined {
   const repaired: Record<string, unknown> = { ...table, upstream }
   for (const [name, inner] of wrong) {
     Reflect.deleteProperty(name === 'upstream' ? upstream : repaired, inner ?? name ?? '')
+  }
+  if (wrong.some(([name, inner]) => name === 'upstream' && inner === 'sslmode')) {
+    for (const dependent of TLS_SETTINGS) {
+      Reflect.deleteProperty(upstream, dependent)
+    }
   }
   upstream['host'] ??= NO_HOST
   const parsed = settingsSchema.safeParse({ ...repaired, upstream })

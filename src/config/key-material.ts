@@ -3,11 +3,12 @@
  *
  * @module
  */
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { ConfigError, ConfigFileError } from '../errors.ts'
 import { noteFile } from './files-read.ts'
-import { readSecretFile } from './secret-file.ts'
+import { readSecretFile, whyUnreadable } from './secret-file.ts'
 import type { Settings } from './settings.ts'
 
 /** PEM text of the listener's TLS side. */
@@ -41,7 +42,7 @@ export function readKeyMaterial(settings: Settings): {
       return load(resolved)
     } catch (cause) {
       errors.push(
-        new ConfigFileError(`could not load file: ${(cause as Error).message}`, {
+        new ConfigFileError(`could not load file: ${whyUnreadable(cause)}`, {
           file: resolved,
           cause,
         }),
@@ -52,9 +53,9 @@ export function readKeyMaterial(settings: Settings): {
   const open = (file: string): string =>
     read(file, (name) => {
       noteFile(name)
-      return readFileSync(name, 'utf8')
+      return certificates(readFileSync(name, 'utf8'))
     })
-  const secret = (file: string): string => read(file, readSecretFile)
+  const secret = (file: string): string => read(file, (name) => privateKey(readSecretFile(name)))
   const { upstream } = settings
   const material = {
     server: settings.ssl
@@ -76,6 +77,31 @@ export function readKeyMaterial(settings: Settings): {
     throw new ConfigError(errors)
   }
   return material
+}
+
+// OpenSSL would say it of a pair of files, and in words of its own; of authorities it would say nothing.
+function certificates(pem: string): string {
+  if (!works(() => new X509Certificate(pem))) {
+    throw new Error('it does not begin with a certificate in PEM')
+  }
+  return pem
+}
+
+function privateKey(pem: string): string {
+  if (!works(() => createPrivateKey(pem))) {
+    throw new Error('it holds no private key in PEM, or one with a passphrase')
+  }
+  return pem
+}
+
+// What OpenSSL throws is not handed on: nothing of a key belongs into a log.
+function works(parse: () => unknown): boolean {
+  try {
+    parse()
+    return true
+  } catch {
+    return false
+  }
 }
 
 function optional(file: string | undefined, read: (file: string) => string): string | undefined {

@@ -7,8 +7,10 @@ import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parse, TomlError } from 'smol-toml'
 import type { z } from 'zod'
+import { systemErrorReport } from '../auth-file/system-error.ts'
 import { ConfigError, ConfigFileError } from '../errors.ts'
 import { noteFile } from './files-read.ts'
+import { settingsErrorMap } from './issue-text.ts'
 import { nearestName } from './nearest-name.ts'
 import { type Settings, type SettingsInput, settingsSchema, toSettings } from './settings.ts'
 import { upstreamOAuthLine, upstreamOAuthNames } from './upstream-oauth.ts'
@@ -63,33 +65,31 @@ export function readSettings(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (cause) {
-    throw new ConfigError([
-      new ConfigFileError(`could not open file "${file}": ${(cause as Error).message}`, {
-        file,
-        sqlState: '58P01',
-        cause,
-      }),
-    ])
+    const { text, sqlState } = systemErrorReport(cause)
+    const message = `could not open file "${file}": ${text}`
+    throw new ConfigError([new ConfigFileError(message, { file, sqlState, cause })])
   }
 }
 
 function parseSettings(input: unknown, origin: Origin): Settings {
-  const parsed = settingsSchema.safeParse(input)
+  const parsed = settingsSchema.safeParse(input, { error: settingsErrorMap })
   if (parsed.success) {
     return toSettings(parsed.data, origin.baseDirectory)
   }
-  throw new ConfigError(parsed.error.issues.flatMap((issue) => describeIssue(issue, origin)))
+  const errors = parsed.error.issues.flatMap((issue) => describeIssue(issue, origin))
+  // What is missing has no line, and comes last.
+  const END = Number.MAX_SAFE_INTEGER
+  throw new ConfigError(errors.sort((left, right) => (left.line ?? END) - (right.line ?? END)))
 }
 
 function describeIssue(issue: z.core.$ZodIssue, origin: Origin): ConfigFileError[] {
   if (issue.code !== 'unrecognized_keys') {
-    return [
-      configError(
-        `invalid value for parameter "${issue.path.join('.')}": ${issue.message}`,
-        issue.path,
-        origin,
-      ),
-    ]
+    const name = issue.path.join('.')
+    const message =
+      issue.message === 'is required'
+        ? `parameter "${name}" is required`
+        : `invalid value for parameter "${name}": ${issue.message}`
+    return [configError(message, issue.path, origin)]
   }
   return issue.keys.map((key) => {
     const place = [...issue.path, key]
@@ -126,7 +126,7 @@ function isInUpstreamOAuth([first, second]: readonly PropertyKey[]): boolean {
   return first === 'upstream' && second === 'oauth'
 }
 
-/** The line that sets a name, found by its table header and its key; undefined where it is not plain. */
+/** The line that sets a name, or else that of its table; undefined where neither is plain. */
 function lineOf(text: string, place: readonly PropertyKey[]): number | undefined {
   if (isInUpstreamOAuth(place)) {
     return upstreamOAuthLine(text, place)
@@ -134,14 +134,18 @@ function lineOf(text: string, place: readonly PropertyKey[]): number | undefined
   const key = String(place[0] === 'upstream' ? place[1] : place[0])
   const wantedTable = place[0] === 'upstream' ? 'upstream' : ''
   let table = ''
+  let tableLine: number | undefined
   for (const [index, line] of text.split('\n').entries()) {
     const header = /^\s*\[+\s*([^\]]*?)\s*\]/.exec(line)
     table = header?.[1] ?? table
+    if (header !== null && table === wantedTable) {
+      tableLine ??= index + 1
+    }
     const name = header?.[1]?.split('.')[0] ?? /^\s*"?([\w-]+)"?\s*[.=]/.exec(line)?.[1]
     const inPlace = header === null ? table === wantedTable : true
     if (inPlace && name === key) {
       return index + 1
     }
   }
-  return undefined
+  return tableLine
 }

@@ -9,15 +9,20 @@ export function nearestName(unknown: string, known: readonly string[]): string |
   return nearest?.name
 }
 
-/** Levenshtein's distance, one row at a time. */
+/** Levenshtein's distance, where two letters that changed places count once; one row at a time. */
 function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
-  for (const [index, letter] of Array.from(from).entries()) {
+  const [source, target] = [Array.from(from), Array.from(to)]
+  let before: readonly number[] = []
+  let row = Array.from({ length: target.length + 1 }, (_, index) => index)
+  for (const [index, letter] of source.entries()) {
     const next = [index + 1]
-    for (const [column, other] of Array.from(to).entries()) {
+    for (const [column, other] of target.entries()) {
       const change = (row[column] ?? 0) + (letter === other ? 0 : 1)
-      next.push(Math.min(change, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1))
+      const swapped = source[index - 1] === other && target[column - 1] === letter
+      const swap = swapped ? (before[column - 1] ?? 0) + 1 : change
+      next.push(Math.min(change, swap, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1))
     }
+    before = row
     row = next
   }
   return row.at(-1) ?? 0

@@ -5,6 +5,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import path from 'node:path'
+import { systemErrorReport } from '../auth-file/system-error.ts'
 import { noteFile } from './files-read.ts'
 
 const { O_NONBLOCK, O_RDONLY } = constants
@@ -34,6 +35,12 @@ export function readSecretFile(file: string): string {
   } finally {
     closeSync(descriptor)
   }
+}
+
+/** Why a file could not be read: our own words of {@link readSecretFile}, or PostgreSQL's of a system call. */
+export function whyUnreadable(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException
+  return errno === undefined ? message : systemErrorReport(error).text
 }
 
 function secretFileProblem(file: string, status: Stats): string | undefined {

@@ -5,6 +5,7 @@
  * @module
  */
 import { z } from 'zod'
+import { upstreamSettingsProblem } from '../upstream/settings.ts'
 import { duration } from './units.ts'
 import { upstreamOAuthSchema } from './upstream-oauth.ts'
 import { validatorHostSchema } from './validator-hosts.ts'
@@ -87,6 +88,10 @@ export const settingsSchema = table.superRefine(({ role_memberships, upstream },
       path: ['upstream', 'memberships_user'],
       message: 'role memberships come either from here or from "role_memberships", not from both',
     })
+  }
+  const message = upstreamSettingsProblem(upstream)
+  if (message !== undefined) {
+    context.addIssue({ code: 'custom', path: ['upstream', 'sslmode'], message })
   }
 })
 

@@ -17,6 +17,8 @@ const MILLISECONDS = {
 
 type Unit = keyof typeof MILLISECONDS
 
+const TIME = 'must be a time, such as "30s" or "1min"'
+
 const DURATION = /^\s*(\d+(?:\.\d+)?)\s*(us|ms|s|min|h|d)?\s*$/
 
 export interface DurationLimits {
@@ -29,12 +31,12 @@ export interface DurationLimits {
 
 /** A setting that is a length of time; the result is in milliseconds. */
 export function duration({ unit, min, max }: DurationLimits): z.ZodType<number, number | string> {
-  return z.union([z.string(), z.number()]).transform((value, context) => {
+  return z.union([z.string(), z.number()], TIME).transform((value, context) => {
     const milliseconds = parseDuration(String(value), unit)
     if (milliseconds === undefined) {
       context.addIssue({
         code: 'custom',
-        message: `invalid value: "${value}" (valid units are "us", "ms", "s", "min", "h" and "d")`,
+        message: `"${value}" is not a time (valid units are "us", "ms", "s", "min", "h" and "d")`,
       })
       return z.NEVER
     }

@@ -12,7 +12,7 @@ import { ConfigFileError } from '../errors.ts'
 import { MAX_NAME_LENGTH } from '../protocol/limits.ts'
 import { hiddenCredential, type UpstreamCredential } from '../upstream/credential.ts'
 import { nearestName } from './nearest-name.ts'
-import { readSecretFile } from './secret-file.ts'
+import { readSecretFile, whyUnreadable } from './secret-file.ts'
 import { type LineOf, tomlLines } from './toml-lines.ts'
 
 /** What there is in a users file, and everything that is wrong with it. */
@@ -128,7 +128,7 @@ function read(
     errors.push(
       error instanceof TomlError
         ? new ConfigFileError(firstLine(error.message), { file, line: error.line })
-        : new ConfigFileError(`could not load users file: ${(error as Error).message}`, { file }),
+        : new ConfigFileError(`could not load users file: ${whyUnreadable(error)}`, { file }),
     )
     return undefined
   }
@@ -187,7 +187,7 @@ function readPassword(password: NonNullable<User['password']>, directory: string
   try {
     return readSecretFile(path.resolve(directory, password.file)).replace(/\r?\n$/, '')
   } catch (error) {
-    throw new Problem(`could not load password file: ${(error as Error).message}`, 'password')
+    throw new Problem(`could not load password file: ${whyUnreadable(error)}`, 'password')
   }
 }
 

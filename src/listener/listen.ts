@@ -83,9 +83,22 @@ async function bindTcp(
   host: string,
   port: number,
 ): Promise<{ kind: 'tcp'; host: string; port: number }> {
-  await bind(server, host === '*' ? { port } : { host, port })
+  await bind(server, host === '*' ? { port } : { host, port }).catch((cause: unknown) => {
+    throw new Error(bindProblem(host, port, cause as NodeJS.ErrnoException), { cause })
+  })
   const address = server.address() as net.AddressInfo
   return { kind: 'tcp', host: address.address, port: address.port }
+}
+
+// StreamServerPort() in pqcomm.c: an address that is in use is the mistake that people make.
+function bindProblem(host: string, port: number, { code, message }: NodeJS.ErrnoException): string {
+  if (code === 'EADDRINUSE') {
+    return `could not bind address "${host}", port ${port}: Address already in use`
+  }
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return `could not translate host name "${host}" of "listen_addresses" to address: ${message}`
+  }
+  return `could not bind address "${host}", port ${port}: ${message}`
 }
 
 async function bindUnix(server: net.Server, file: string): Promise<ListenAddress> {

@@ -176,8 +176,8 @@ host all +staff all trust
     for (const wanted of [
       `${config}:3: unrecognized configuration parameter "prt", perhaps you meant "port"`,
       `${config}:4: invalid value for parameter "shutdown_timeout"`,
-      `${path('server.crt')}: could not load file: ENOENT`,
-      `${path('server.key')}: could not load file: ENOENT`,
+      `${path('server.crt')}: could not load file: No such file or directory`,
+      `${path('server.key')}: could not load file: No such file or directory`,
       `${path('users.toml')}:`,
       `${hba}:1: invalid CIDR mask in address "1.2.3.4/99"`,
       `${hba}:2: end-of-line before role specification`,

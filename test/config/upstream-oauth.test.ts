@@ -128,9 +128,7 @@ client_idd = "pgbearer"
     expect(message).toContain(
       `${file}:7: unrecognized configuration parameter "upstream.oauth.source.client_idd", perhaps you meant "upstream.oauth.source.client_id"`,
     )
-    expect(message).toContain(
-      `${file}:5: invalid value for parameter "upstream.oauth.source.client_id"`,
-    )
+    expect(message).toContain(`${file}:5: parameter "upstream.oauth.source.client_id" is required`)
   })
 })
 

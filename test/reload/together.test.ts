@@ -155,8 +155,8 @@ describe('a reload', () => {
     ['pg_ident.conf', 'm carol', 'missing entry at end of line'],
     ['users.toml', '[dora]\npasswort = "x"\n', 'unknown key'],
     ['users.toml', '[dora\n', 'Invalid TOML'],
-    ['server.crt', 'no certificate', 'could not load server certificate or key'],
-    ['server.key', '-----BEGIN PRIVATE KEY-----\n', 'could not load server certificate or key'],
+    ['server.crt', 'no certificate', 'it does not begin with a certificate in PEM'],
+    ['server.key', '-----BEGIN PRIVATE KEY-----\n', 'it holds no private key in PEM'],
   ]
 
   test.each(WRONG)('with a mistake in %s (%j) changes nothing', async (file, text, error) => {
@@ -208,7 +208,7 @@ describe('a reload', () => {
       'pg_hba.conf',
       'pg_hba.conf',
       'pg_ident.conf',
-      'server.crt',
+      'server.key',
       'users.toml',
     ])
   })
