@@ -1,6 +1,7 @@
 /**
  * What a session that is logged in and does nothing costs in memory, and what is left of it after a
- * lot of data. Behind the proxies is a process that only pretends to be PostgreSQL: thousands of real
+ * lot of data. What matters is what one more session costs: a process that takes logins grows at first, and
+ * would with far fewer sessions. Behind the proxies is a process that only pretends to be PostgreSQL: thousands of real
  * backends are too heavy for one machine. Each sample has a proxy of its own, started for it.
  *
  *     npm run bench:memory -- [--rounds 3] [--quick] [--json FILE]
@@ -23,7 +24,10 @@ import { printTables } from './lib/table.ts'
 import { makeWorkspace, type Workspace } from './lib/workspace.ts'
 
 const options = readOptions(3)
-const SESSIONS = options.quick ? 200 : 2000
+/** In the first ones is what a process grows to under load, whatever the number: its heap for young objects. */
+const FIRST_SESSIONS = options.quick ? 100 : 1000
+const FURTHER_SESSIONS = options.quick ? 200 : 2000
+const SESSIONS = FIRST_SESSIONS + FURTHER_SESSIONS
 /** Logged in and out before the count begins: code and tables that every process needs once. */
 const WARM_UP_SESSIONS = 100
 const AT_ONCE = 16
@@ -62,12 +66,13 @@ async function main(): Promise<void> {
     console.log('\nMemory in RAM in KiB for each session, kernel buffers not counted')
     printTables(results, {
       columns: [
-        { title: 'idle', figure: 'idle', digits: 1, quartiles: true },
+        { title: `of the first ${FIRST_SESSIONS}`, figure: 'first', digits: 1, quartiles: true },
+        { title: `of ${FURTHER_SESSIONS} more`, figure: 'further', digits: 1, quartiles: true },
         { title: `after ${BULK_BYTES / 1000} kB each`, figure: 'afterBulk', digits: 1 },
         { title: 'closed again', figure: 'closed', digits: 1 },
         { title: 'process alone, MiB', figure: 'base', digits: 1 },
       ],
-      ratioOf: 'idle',
+      ratioOf: 'further',
       references: ['haproxy', 'pgbouncer'],
     })
     await writeJson(options, { machine, sessions: SESSIONS, results: toJson(results) })
@@ -145,15 +150,19 @@ async function measure(
   await sleep(SETTLE_MS)
   const base = residentKiB(pid)
   const perSession = (): number => (residentKiB(pid) - base) / SESSIONS
-  const sessions = await openMany(route, account, SESSIONS)
+  const sessions = await openMany(route, account, FIRST_SESSIONS)
   await sleep(SETTLE_MS)
-  const idle = perSession()
+  const withFirst = residentKiB(pid)
+  sessions.push(...(await openMany(route, account, FURTHER_SESSIONS)))
+  await sleep(SETTLE_MS)
+  const first = (withFirst - base) / FIRST_SESSIONS
+  const further = (residentKiB(pid) - withFirst) / FURTHER_SESSIONS
   await atOnce(sessions, readBulk)
   await sleep(SETTLE_MS)
   const afterBulk = perSession()
   await Promise.all(sessions.map(closeSession))
   await sleep(SETTLE_MS)
-  return { idle, afterBulk, closed: perSession(), base: base / 1024 }
+  return { first, further, afterBulk, closed: perSession(), base: base / 1024 }
 }
 
 async function openMany(route: Route, account: Account, count: number): Promise<net.Socket[]> {
