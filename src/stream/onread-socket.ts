@@ -14,8 +14,11 @@ import { PulledSource } from './pulled-source.ts'
  * data, where 64 KiB was the best of 16, 64 and 256.
  */
 const BUFFER_SIZES = [1024, 8 * 1024, 64 * 1024] as const
-/** After so many reads in a row for which the next smaller size had room, it is taken. */
-const SMALL_READS_TO_SHRINK = 4
+/**
+ * After so many reads in a row for which the next smaller size had room, it is taken: from 64 KiB at once, or a
+ * session would keep them that does nothing after a large answer.
+ */
+const SMALL_READS_TO_SHRINK = [Number.POSITIVE_INFINITY, 4, 1] as const
 /** While the consumer needs one, the next read goes into another. */
 const MAX_LENT_BUFFERS = 2
 
@@ -120,7 +123,7 @@ class OnreadSource extends PulledSource {
     this.#smallReads = smaller !== undefined && size < smaller ? this.#smallReads + 1 : 0
     if (size === room && room === BUFFER_SIZES[this.#tier]) {
       this.#tier = Math.min(this.#tier + 1, BUFFER_SIZES.length - 1)
-    } else if (this.#smallReads >= SMALL_READS_TO_SHRINK) {
+    } else if (this.#smallReads >= (SMALL_READS_TO_SHRINK[this.#tier] ?? 1)) {
       this.#tier -= 1
       this.#smallReads = 0
       this.#spare = undefined

@@ -149,6 +149,26 @@ describe('the buffer that is read into', () => {
     expect(chunks.shown.slice(0, 3).map(roomOf)).toStrictEqual([1024, 8192, 65_536])
   })
 
+  it('does not keep 64 KiB for a session that does nothing after a large answer', async () => {
+    const { source, sender } = await pair()
+    const chunks = new Chunks()
+    source.flow((chunk) => {
+      chunks.keep(chunk)
+      return true
+    })
+    sender.write(numbered(4 * 1024 * 1024))
+    await chunks.atLeast(4)
+    while (chunks.received.length < 4 * 1024 * 1024) {
+      await chunks.atLeast(chunks.shown.length + 1)
+    }
+    const before = chunks.shown.length
+    sender.write('short')
+    await chunks.atLeast(before + 1)
+    sender.write('short')
+    await chunks.atLeast(before + 2)
+    expect(roomOf(chunks.shown.at(-1))).toBe(8192)
+  })
+
   it('is small again after a few short answers', async () => {
     const { source, sender } = await pair()
     const chunks = new Chunks()
