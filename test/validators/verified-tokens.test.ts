@@ -106,6 +106,20 @@ describe('the memory for verified tokens', () => {
     expect(tokens.recall('d', 1)).toEqual({ sub: 'x' })
   })
 
+  it('does not take what the old keys prove for a proof by the new ones', async () => {
+    const tokens = new VerifiedTokens(OPTIONS)
+    let finish = (_valid: boolean): void => undefined
+    const slowly = (): Promise<boolean> => new Promise((resolve) => (finish = resolve))
+    const token = { digest: 'd', claims: {}, bytes: 1 }
+    const byOldKeys = tokens.prove({ ...token, generation: 1 }, slowly, never)
+    const byNewKeys = tokens.prove({ ...token, generation: 2 }, async () => false, never)
+    await expect(byNewKeys).rejects.toMatchObject({ code: 'bad_signature' })
+    finish(true)
+    await byOldKeys
+    expect(tokens.recall('d', 1)).toEqual({})
+    expect(() => tokens.recall('d', 2)).toThrow('signature')
+  })
+
   it('refuses a forged token for a moment without checking it again', async () => {
     vi.useFakeTimers({ toFake: ['performance'] })
     const tokens = new VerifiedTokens(OPTIONS)

@@ -53,7 +53,8 @@ export class VerifiedTokens {
   readonly #key = randomBytes(32).toString('hex')
   readonly #entries = new Map<string, Entry>()
   readonly #bad = new Map<string, { readonly generation: number; readonly until: number }>()
-  readonly #underWay = new Map<TokenDigest, Promise<void>>()
+  /** By digest and generation: what one set of keys proves says nothing about another. */
+  readonly #underWay = new Map<string, Promise<void>>()
   #bytes = 0
 
   constructor(options: VerifiedTokensOptions) {
@@ -97,7 +98,8 @@ export class VerifiedTokens {
     verify: () => boolean | Promise<boolean>,
     waiter: Waiter,
   ): Promise<void> {
-    const underWay = this.#underWay.get(token.digest)
+    const name = `${token.digest} ${token.generation}`
+    const underWay = this.#underWay.get(name)
     if (underWay !== undefined) {
       await abortable(underWay, waiter.signal)
       return
@@ -113,8 +115,8 @@ export class VerifiedTokens {
     }
     const proof = valid
       .then((valid) => this.#conclude(token, valid))
-      .finally(() => this.#underWay.delete(token.digest))
-    this.#underWay.set(token.digest, proof)
+      .finally(() => this.#underWay.delete(name))
+    this.#underWay.set(name, proof)
     await abortable(proof, waiter.signal)
   }
 
@@ -128,6 +130,10 @@ export class VerifiedTokens {
 
   #remember({ digest, claims, bytes, generation }: Unproven): void {
     const { entries, bytes: maxBytes, ttlMs } = this.#options
+    const replaced = this.#entries.get(digest)
+    if (replaced !== undefined) {
+      this.#forget(digest, replaced)
+    }
     this.#entries.set(digest, { claims, bytes, generation, until: CLOCK.monotonicMs() + ttlMs })
     this.#bytes += bytes
     for (const [oldest, entry] of this.#entries) {
