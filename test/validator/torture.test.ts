@@ -21,6 +21,8 @@ import {
 import { piecesIn, TOKEN } from './support.ts'
 
 const INTERNAL = 'internal error in OAuth validator module'
+/** How often each client of a good module logs in at least, during the storm and right behind it. */
+const GOOD_LOGINS = 50
 const ENDED = 'worker of OAuth validator module ended'
 const LATE = 'OAuth validator module answered too late, the answer is dropped'
 
@@ -62,6 +64,18 @@ const CASES: readonly Case[] = [
   { module: 'answers-late', role: 'reject', reasons: ['timeout'], says: LATE },
   { module: 'calls-process-exit', role: 'exit', reasons: ['crashed', 'fenced'], says: ENDED },
   { module: 'spins', role: 'spin', reasons: ['timeout', 'crashed', 'fenced'], says: ENDED },
+  {
+    module: 'burns-its-core',
+    role: 'burn',
+    reasons: ['timeout', 'crashed', 'fenced'],
+    says: ENDED,
+  },
+  {
+    module: 'floods-its-log',
+    role: 'flood',
+    reasons: ['timeout', 'crashed', 'fenced'],
+    says: 'OAuth validator module writes too much, the rest is dropped',
+  },
   { module: 'eats-memory', role: 'eat', reasons: ['timeout', 'crashed', 'fenced'], says: ENDED },
   {
     module: 'fails-after-its-answer',
@@ -153,13 +167,15 @@ const isAbout = (module: string) => (line: LogLine) => line['validator'] === lib
 
 it('loses no good login, lets nobody in, and tells its own log alone what went wrong', async () => {
   const calm = new AbortController()
-  const good = async (database: string): Promise<number> => {
+  // However slow the machine is: so many good logins are asked for, and all of them have to get in.
+  const during = { here: 0, there: 0 }
+  const good = async (database: 'here' | 'there'): Promise<void> => {
     let logins = 0
-    while (!calm.signal.aborted) {
+    while (!calm.signal.aborted || logins < GOOD_LOGINS) {
       expect(await login({ database, token: 'ali' })).toBe('session')
       logins += 1
+      during[database] += calm.signal.aborted ? 0 : 1
     }
-    return logins
   }
   const load = [good('here'), good('there'), good('there')]
   for (let round = 0; round < 2; round += 1) {
@@ -185,9 +201,10 @@ it('loses no good login, lets nobody in, and tells its own log alone what went w
     { timeout: 15_000, interval: 50 },
   )
   calm.abort()
-  const logins = await Promise.all(load)
+  await Promise.all(load)
 
-  expect(Math.min(...logins)).toBeGreaterThan(10)
+  expect(during.here).toBeGreaterThan(0)
+  expect(during.there).toBeGreaterThan(0)
   for (const { module, reasons } of CASES.filter((one) => one.reasons !== undefined)) {
     const faults = proxy()
       .lines.filter(isAbout(module))
@@ -203,7 +220,14 @@ it('loses no good login, lets nobody in, and tells its own log alone what went w
 }, 60_000)
 
 it('goes on after the storm with every module that can still do something', async () => {
-  for (const module of ['calls-process-exit', 'spins', 'eats-memory', 'fails-after-its-answer']) {
+  for (const module of [
+    'calls-process-exit',
+    'spins',
+    'eats-memory',
+    'fails-after-its-answer',
+    'burns-its-core',
+    'floods-its-log',
+  ]) {
     await vi.waitFor(
       async () => {
         const before = proxy().lines.length

@@ -88,6 +88,8 @@ export async function loadIsolatedValidator(
         log.warning('OAuth validator module left a promise that rejected', {
           detail: scrub(detail),
         }),
+      onDropped: (lines) =>
+        log.warning('OAuth validator module writes too much, the rest is dropped', { lines }),
       onOutput: (text) =>
         log.debug('OAuth validator module wrote to its console', { detail: scrub(text) }),
     },

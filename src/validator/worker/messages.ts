@@ -85,4 +85,6 @@ export type FromWorker =
       readonly fields: unknown
     }
   | { readonly op: 'stray'; readonly detail: string }
+  /** So many lines of log or console were too many. */
+  | { readonly op: 'dropped'; readonly lines: number }
   | { readonly op: 'pong' }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { EventLoopUtilization } from 'node:perf_hooks'
 import type { Readable } from 'node:stream'
 import {
   MessageChannel,
@@ -22,6 +23,8 @@ import { Outbox } from './outbox.ts'
 export const HEARTBEAT_MS = 500
 /** After so many heartbeats without an answer it is taken to be in a loop, and ended. */
 export const MISSED_HEARTBEATS = 4
+/** The part of the time between two heartbeats from which on a worker did nothing but compute. */
+const BUSY = 0.9
 
 /** What a worker is made of. */
 export interface ValidatorWorkerOptions {
@@ -39,6 +42,8 @@ export interface WorkerListener {
   onStray(detail: string): void
   /** Something was written to stdout or stderr; it may hold a token. */
   onOutput(text: string): void
+  /** So many lines of what it wrote were dropped. */
+  onDropped(lines: number): void
   /** Once. `why` may hold a token. */
   onEnd(worker: ValidatorWorker, why: string): void
 }
@@ -65,6 +70,9 @@ export class ValidatorWorker {
   #calls = 0
   #heartbeat: NodeJS.Timeout | undefined
   #missed = 0
+  /** Heartbeats in a row through which it computed and answered nobody. */
+  #fruitless = 0
+  #utilization: EventLoopUtilization | undefined
   #why: string | undefined
   #ended = false
 
@@ -172,6 +180,9 @@ export class ValidatorWorker {
       case 'stray':
         this.#listener.onStray(message.detail)
         return
+      case 'dropped':
+        this.#listener.onDropped(message.lines)
+        return
       case 'pong':
     }
   }
@@ -179,6 +190,7 @@ export class ValidatorWorker {
   #settle(call: number): Pending | undefined {
     const pending = this.#pending.get(call)
     this.#pending.delete(call)
+    this.#fruitless = 0
     this.#rest()
     return pending
   }
@@ -210,18 +222,36 @@ export class ValidatorWorker {
   // Counts heartbeats and not time: a host that was busy itself must not blame its worker.
   #listenForLife(): void {
     this.#missed = 0
-    this.#heartbeat ??= setInterval(() => {
-      if (this.#loading !== undefined) {
-        return
-      }
-      this.#missed += 1
-      if (this.#missed > MISSED_HEARTBEATS) {
-        void this.terminate(`it did not react for ${(MISSED_HEARTBEATS * HEARTBEAT_MS) / 1000} s`)
-        return
-      }
-      this.#outbox.put({ op: 'ping' })
-    }, HEARTBEAT_MS)
+    this.#fruitless = 0
+    this.#utilization = undefined
+    this.#heartbeat ??= setInterval(() => this.#beat(), HEARTBEAT_MS)
     this.#heartbeat.unref()
+  }
+
+  #beat(): void {
+    if (this.#loading !== undefined) {
+      return
+    }
+    this.#missed += 1
+    this.#fruitless = this.#wasBusy() ? this.#fruitless + 1 : 0
+    const seconds = (MISSED_HEARTBEATS * HEARTBEAT_MS) / 1000
+    if (this.#missed > MISSED_HEARTBEATS) {
+      void this.terminate(`it did not react for ${seconds} s`)
+      return
+    }
+    // A loop that lets others in between is still a loop.
+    if (this.#fruitless > MISSED_HEARTBEATS) {
+      void this.terminate(`it computed for ${seconds} s and answered nobody`)
+      return
+    }
+    this.#outbox.put({ op: 'ping' })
+  }
+
+  #wasBusy(): boolean {
+    const { performance } = this.#worker
+    const before = this.#utilization
+    this.#utilization = performance.eventLoopUtilization()
+    return performance.eventLoopUtilization(this.#utilization, before).utilization > BUSY
   }
 
   #rest(): void {

@@ -17,8 +17,10 @@ import { readValidationResult } from '../validation-outcome.ts'
 import { createValidationRequest } from '../validation-request.ts'
 import { checkValidatorOptions } from '../validator-options.ts'
 import { createValidatorLog } from '../validator-log.ts'
+import { FloodGate, gateOutput } from './flood-gate.ts'
 import type { FromWorker, RemoteRequest, ToWorker, WorkerStart } from './messages.ts'
 import { Outbox } from './outbox.ts'
+import { lowerThisThread } from './thread-priority.ts'
 
 interface RemoteConnection {
   readonly state: ValidatorState
@@ -39,10 +41,18 @@ const parsedOptions = new Map<string, unknown>()
 const outbox = new Outbox<FromWorker>(port)
 const say = (message: FromWorker): void => outbox.put(message)
 
+const gate = new FloodGate((lines) => say({ op: 'dropped', lines }))
+gateOutput(process.stdout, gate)
+gateOutput(process.stderr, gate)
+
 process.on('unhandledRejection', (reason) => {
+  if (!gate.lets()) {
+    return
+  }
   say({ op: 'stray', detail: scrubText(describeThrown(reason), everySecret()) })
 })
 
+lowerThisThread()
 await main()
 
 async function main(): Promise<void> {
@@ -209,8 +219,11 @@ function everySecret(): Secrets {
 function portLog(state: number | undefined): Log {
   const at =
     (level: 'debug' | 'log' | 'warning') =>
-    (message: string, fields?: Readonly<Record<string, unknown>>): void =>
-      say({ op: 'log', state, level, message, fields: fields?.['fields'] })
+    (message: string, fields?: Readonly<Record<string, unknown>>): void => {
+      if (gate.lets()) {
+        say({ op: 'log', state, level, message, fields: fields?.['fields'] })
+      }
+    }
   const log: Log = {
     debug: at('debug'),
     log: at('log'),

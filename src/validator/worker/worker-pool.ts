@@ -8,14 +8,9 @@ import { ValidatorLoadError } from '../../errors.ts'
 import type { Log } from '../../log.ts'
 import { describeThrown } from '../describe-thrown.ts'
 import { RemoteFault } from '../validation-outcome.ts'
+import { Fence, FENCE_WINDOW_MS } from './fence.ts'
 import type { LoadedReport } from './messages.ts'
 import { ValidatorWorker, type ValidatorWorkerOptions } from './validator-worker.ts'
-
-/** So many ends within {@link FENCE_WINDOW_MS} fence a module off. */
-export const FENCE_AFTER = 5
-export const FENCE_WINDOW_MS = 60_000
-/** How long a module stays fenced off before the next try. */
-export const FENCE_MS = 30_000
 
 /** What a pool is made of. */
 export interface WorkerPoolOptions {
@@ -32,9 +27,8 @@ export interface WorkerPoolOptions {
 export class WorkerPool {
   readonly #options: WorkerPoolOptions
   readonly #workers = new Set<ValidatorWorker>()
-  #ends: number[] = []
+  readonly #fence = new Fence()
   #total = 0
-  #fencedUntil = 0
   #closed = false
   /** Set when the files hold another version than the one that the pool was opened with. */
   #outdated: string | undefined
@@ -99,12 +93,12 @@ export class WorkerPool {
     if (this.#outdated !== undefined) {
       throw new RemoteFault('fenced', this.#outdated)
     }
-    const left = this.#fencedUntil - performance.now()
-    if (left > 0) {
+    const { leftMs, recently } = this.#fence
+    if (leftMs > 0) {
       throw new RemoteFault(
         'fenced',
-        `its workers ended ${this.#ends.length} times in ${FENCE_WINDOW_MS / 1000} s, ` +
-          `the next try is in ${Math.ceil(left / 1000)} s`,
+        `its workers ended ${recently} times in ${FENCE_WINDOW_MS / 1000} s, ` +
+          `the next try is in ${Math.ceil(leftMs / 1000)} s`,
       )
     }
     return this.#spawn()
@@ -135,24 +129,17 @@ export class WorkerPool {
     if (this.#closed) {
       return
     }
-    const now = performance.now()
     this.#total += 1
-    this.#ends = [...this.#ends.filter((end) => end > now - FENCE_WINDOW_MS), now]
-    const fenced = this.#ends.length >= FENCE_AFTER
+    const fenced = this.#fence.noteEnd()
     this.#options.log.warning('worker of OAuth validator module ended', {
       detail: this.#options.scrub(why),
       times: this.#total,
-      recently: this.#ends.length,
+      recently: this.#fence.recently,
       fenced: fenced || this.#outdated !== undefined,
     })
-    if (this.#outdated !== undefined) {
-      return
+    if (this.#outdated === undefined && !fenced) {
+      this.#spawn()
     }
-    if (fenced) {
-      this.#fencedUntil = now + FENCE_MS
-      return
-    }
-    this.#spawn()
   }
 }
 

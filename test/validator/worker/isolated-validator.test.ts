@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { getPriority } from 'node:os'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ValidatorLoadError } from '../../../src/errors.ts'
 import { disposeValidators } from '../../../src/validator/dispose-validators.ts'
@@ -7,7 +9,9 @@ import {
   type LoadIsolatedValidatorOptions,
   loadIsolatedValidator,
 } from '../../../src/validator/worker/load-isolated-validator.ts'
-import { FENCE_AFTER } from '../../../src/validator/worker/worker-pool.ts'
+import { FENCE_AFTER } from '../../../src/validator/worker/fence.ts'
+import { LINES_AT_ONCE } from '../../../src/validator/worker/flood-gate.ts'
+import { WORKER_NICENESS } from '../../../src/validator/worker/thread-priority.ts'
 import { FIXTURES, INPUT, login, OPAQUE, open, piecesIn, readableLog, TOKEN } from '../support.ts'
 import { type BuiltWorker, buildWorker } from './built-worker.ts'
 
@@ -299,3 +303,54 @@ describe('a worker that ends', () => {
     expect(Object.hasOwn(Object.prototype, 'authorized')).toBe(false)
   })
 })
+
+describe('a module that goes on for ever and lets go of its thread in between', () => {
+  test('is ended when it has computed for two seconds and answered nobody', async () => {
+    const loaded = await isolated('burns-its-core.js', { limits: { validatorTimeoutMs: 300 } })
+    expect(await login(loaded, { role: 'burn' })).toMatchObject({
+      kind: 'internal_error',
+      reason: 'timeout',
+    })
+    await until(() => readable.lines.some(({ msg }) => msg === ENDED))
+    expect(readable.lines.find(({ msg }) => msg === ENDED)).toMatchObject({
+      detail: 'it computed for 2 s and answered nobody',
+    })
+    expect(await login(loaded)).toMatchObject({ kind: 'decided', authorized: true })
+  }, 20_000)
+
+  test('does not flood the log, and the log says how much was dropped', async () => {
+    const loaded = await isolated('floods-its-log.js', { limits: { validatorTimeoutMs: 300 } })
+    expect(await login(loaded, { role: 'flood' }, readable.log)).toMatchObject({
+      kind: 'internal_error',
+      reason: 'timeout',
+    })
+    const TOO_MUCH = 'OAuth validator module writes too much, the rest is dropped'
+    await until(() => readable.lines.some(({ msg }) => msg === TOO_MUCH))
+    const dropped = Number(readable.lines.find(({ msg }) => msg === TOO_MUCH)?.['lines'])
+    const written = readable.lines.filter(({ msg }) => msg === 'still here').length
+    expect(written).toBeGreaterThan(0)
+    expect(dropped).toBeGreaterThan(0)
+    expect(written).toBeLessThan(LINES_AT_ONCE + dropped)
+    expect(piecesIn(readable.text(), TOKEN)).toEqual([])
+  }, 20_000)
+})
+
+test('a worker leaves the core to others, where the system gives threads a priority of their own', async () => {
+  const before = getPriority(0)
+  await isolated('accepts-anything.js')
+  expect(getPriority(0)).toBe(before)
+  expect(nicenessOfThreads()).toEqual(
+    process.platform === 'linux' ? expect.arrayContaining([before, before + WORKER_NICENESS]) : [],
+  )
+})
+
+function nicenessOfThreads(): number[] {
+  if (process.platform !== 'linux') {
+    return []
+  }
+  // proc(5): field 19 of stat; the name before it may have blanks in it.
+  return readdirSync('/proc/self/task').map((thread) => {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, 'utf8')
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16])
+  })
+}
