@@ -9,7 +9,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { findFreePort } from '../../src/demo/free-port.ts'
 import { SERVER_NODE } from './machine.ts'
-import { startProgram } from './programs.ts'
+import { type Core, startProgram } from './programs.ts'
 import type { Workspace } from './workspace.ts'
 
 /** A proxy that runs. */
@@ -36,13 +36,15 @@ export interface PgbearerOptions {
   readonly tables?: string
   /** Text of `users_file`. */
   readonly users?: string
+  /** Default: its own. */
+  readonly core?: Core
 }
 
 /** `name` is for its files. */
 export async function startPgbearer(
   { directory, write }: Workspace,
   name: string,
-  { upstreamPort, hba, settings = '', tables = '', users }: PgbearerOptions,
+  { upstreamPort, hba, settings = '', tables = '', users, core = 'server' }: PgbearerOptions,
 ): Promise<Proxy> {
   const port = await findFreePort()
   write(`${name}.hba`, hba)
@@ -71,7 +73,7 @@ ${tables}
   const program = await startProgram(
     SERVER_NODE,
     [...flags, CLI, 'serve', '-c', path.join(directory, path.basename(config))],
-    { core: 'server', port },
+    { core, port },
   )
   return { ...program, port }
 }

@@ -4,10 +4,10 @@ import net from 'node:net'
 import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Where a process may run. `server`: what is measured. `load`: we, PostgreSQL and all else. */
-export type Core = 'server' | 'load'
+/** Where a process may run. `server`: what is measured. `load`: we, PostgreSQL and all else. `both`: there and here. */
+export type Core = 'server' | 'load' | 'both'
 
-const CORES: Record<Core, string> = { load: '0', server: '1' }
+const CORES: Record<Core, string> = { load: '0', server: '1', both: '0,1' }
 const CAN_PIN = availableParallelism() > 1 && hasTaskset()
 
 const running = new Set<ChildProcess>()
