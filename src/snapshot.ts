@@ -21,7 +21,7 @@ import type { Log } from './log.ts'
 import { CatalogMemberships } from './memberships/catalog-memberships.ts'
 import { createServerTls, type ServerTls } from './startup/tls.ts'
 import type { UpstreamCredential } from './upstream/credential.ts'
-import { type UpstreamSettings, upstreamSettingsProblem } from './upstream/settings.ts'
+import type { UpstreamSettings } from './upstream/settings.ts'
 import { loadUpstreamTokens, warnOfUpstreamTokens } from './upstream-tokens/load-upstream-tokens.ts'
 import type { UpstreamTokens } from './upstream-tokens/upstream-tokens.ts'
 import { disposeValidators } from './validator/dispose-validators.ts'
@@ -132,7 +132,7 @@ function serverTls(material: Parameters<typeof createServerTls>[0], settings: Se
 function upstreamSettings(settings: Settings, material: UpstreamKeyMaterial): UpstreamSettings {
   const { host, port, sslmode, sslnegotiation, channelBinding, connectTimeout, requireAuth } =
     settings.upstream
-  const upstream: UpstreamSettings = {
+  return {
     host,
     port,
     sslmode,
@@ -142,11 +142,6 @@ function upstreamSettings(settings: Settings, material: UpstreamKeyMaterial): Up
     requireAuth,
     ...material,
   }
-  const problem = upstreamSettingsProblem(upstream)
-  if (problem !== undefined) {
-    throw new ConfigError([new ConfigFileError(problem, { file: 'settings [upstream]' })])
-  }
-  return upstream
 }
 
 function loadUsers(settings: Settings): ReadonlyMap<ByteString, UpstreamCredential> {

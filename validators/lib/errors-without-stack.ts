@@ -18,10 +18,10 @@ export function withoutStacks<T>(work: () => T): T {
 
 /** The base of errors that are answers, not accidents. */
 export abstract class ErrorWithoutStack extends Error {
-  constructor(message: string) {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
     const limit = Error.stackTraceLimit
     Error.stackTraceLimit = 0
-    super(message)
+    super(message, options)
     Error.stackTraceLimit = limit
   }
 }

@@ -66,7 +66,7 @@ export class Refusal extends ErrorWithoutStack {
 }
 
 /** No answer could be given; the host makes an internal error of it and logs `message`. */
-export class Fault extends Error {
+export class Fault extends ErrorWithoutStack {
   override readonly name = 'Fault'
   readonly code: FaultCode
 
