@@ -214,10 +214,11 @@ describe('a module in a worker', () => {
 })
 
 describe('a worker that ends', () => {
-  const ends: readonly (readonly [string, string, string])[] = [
-    ['calls-process-exit.js', 'exit', 'it exited with code 0'],
-    ['eats-memory.js', 'eat', 'it ran out of memory'],
-    ['spins.js', 'spin', 'it did not react for 2 s'],
+  // The one that eats memory never lets go of its thread either: where others want the core, too, that is noticed first.
+  const ends: readonly (readonly [string, string, RegExp])[] = [
+    ['calls-process-exit.js', 'exit', /it exited with code 0$/],
+    ['eats-memory.js', 'eat', /it (ran out of memory|did not react for 2 s)$/],
+    ['spins.js', 'spin', /it did not react for 2 s$/],
   ]
 
   test.each(ends)(
@@ -228,10 +229,16 @@ describe('a worker that ends', () => {
       expect(outcome).toEqual({
         kind: 'internal_error',
         reason: 'crashed',
-        logDetail: `its worker ended: ${why}`,
+        logDetail: expect.stringMatching(why),
       })
       expect(readable.with(ENDED)).toMatchObject([
-        { validator: `./${file}`, detail: why, times: 1, recently: 1, fenced: false },
+        {
+          validator: `./${file}`,
+          detail: expect.stringMatching(why),
+          times: 1,
+          recently: 1,
+          fenced: false,
+        },
       ])
       expect(await login(loaded, { token: 'ali' })).toMatchObject({ authorized: true })
     },
