@@ -31,7 +31,7 @@ import { parseSettings } from './lib/settings/parse-settings.ts'
 import { warnOfRelaxations } from './lib/settings/relaxations.ts'
 import { refuseDisguisedNames } from './lib/token/claim-names.ts'
 import type { TokenHeader } from './lib/token/header.ts'
-import { decodeObject, splitToken, type TokenParts } from './lib/token/parse-token.ts'
+import { decodeObject, refuseNoise, splitToken, type TokenParts } from './lib/token/parse-token.ts'
 import type { TokenDigest } from './lib/token/verified-tokens.ts'
 import { isSignatureValid } from './lib/token/verify-signature.ts'
 
@@ -51,6 +51,7 @@ const init: ValidatorInit = async (table, context) => {
       try {
         const parts = splitToken(request.token, policy.limits)
         const header = policy.headers.read(parts.header)
+        refuseNoise(parts.payload, 'payload')
         const digest = policy.verified.digest(request.token)
         let claims = policy.verified.recall(digest, policy.keys.currentGeneration())
         if (claims === undefined) {

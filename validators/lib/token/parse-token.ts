@@ -62,6 +62,21 @@ export function splitToken(token: string, limits: TokenLimits): TokenParts {
   }
 }
 
+/** How base64url spells a first byte `{`: six bits of it are an `e`, and the other two are the next character's first. */
+const BEGINS_WITH_BRACE = /^e[w-z0-9_-]/
+
+/**
+ * Refuses what {@link decodeObject} would, where the first two characters show it: noise costs next to nothing.
+ *
+ * @param what - "header" or "payload", for the log
+ * @throws {Refusal} `malformed`
+ */
+export function refuseNoise(part: string, what: string): void {
+  if (!BEGINS_WITH_BRACE.test(part)) {
+    throw new Refusal('malformed', `The token's ${what} is not a JSON object in UTF-8.`)
+  }
+}
+
 /**
  * The JSON object in one part of a token.
  *
