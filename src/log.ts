@@ -83,8 +83,11 @@ function pinoStderr(): (line: string) => void {
 
 type JsonLogger = Record<LogLevel, (fields: LogFields, message: string) => void>
 
-// A child is only its fields: most connections log nothing, and each of them keeps two.
-abstract class BoundLog implements Log {
+/**
+ * A log that writes where its subclass does. A child is only its fields: most connections log nothing, and each
+ * of them keeps two.
+ */
+export abstract class BoundLog implements Log {
   protected readonly lowest: LogLevel
   protected readonly bound: LogFields
 

@@ -55,6 +55,16 @@ class Chunks {
   }
 }
 
+/** A consumer that is done with everything at once. */
+function collect(source: ByteSource): Chunks {
+  const chunks = new Chunks()
+  source.flow((chunk) => {
+    chunks.keep(chunk)
+    return true
+  })
+  return chunks
+}
+
 /** No two places alike for longer than a buffer. */
 function numbered(length: number): Buffer {
   const bytes = Buffer.alloc(length)
@@ -136,11 +146,7 @@ describe('a consumer that needs the bytes for longer', () => {
 describe('the buffer that is read into', () => {
   it('has 1 KiB until that is filled, then 8, then 64', async () => {
     const { source, sender } = await pair()
-    const chunks = new Chunks()
-    source.flow((chunk) => {
-      chunks.keep(chunk)
-      return true
-    })
+    const chunks = collect(source)
     sender.write(numbered(4 * 1024 * 1024))
     await chunks.atLeast(4)
     expect(chunks.copies.slice(0, 3).map(({ length }) => length)).toStrictEqual([
@@ -151,11 +157,7 @@ describe('the buffer that is read into', () => {
 
   it('does not keep 64 KiB for a session that does nothing after a large answer', async () => {
     const { source, sender } = await pair()
-    const chunks = new Chunks()
-    source.flow((chunk) => {
-      chunks.keep(chunk)
-      return true
-    })
+    const chunks = collect(source)
     sender.write(numbered(4 * 1024 * 1024))
     await chunks.atLeast(4)
     while (chunks.received.length < 4 * 1024 * 1024) {
@@ -171,11 +173,7 @@ describe('the buffer that is read into', () => {
 
   it('is small again after a few short answers', async () => {
     const { source, sender } = await pair()
-    const chunks = new Chunks()
-    source.flow((chunk) => {
-      chunks.keep(chunk)
-      return true
-    })
+    const chunks = collect(source)
     sender.write(numbered(1024 + 100))
     await chunks.atLeast(2)
     const answers = 6
