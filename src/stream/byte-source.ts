@@ -28,8 +28,6 @@ export interface ByteSource {
   readSome(): Promise<Buffer | undefined>
   /** Exactly `size` bytes, or `undefined` where the stream ends first (what came stays buffered). */
   readExactly(size: number): Promise<Buffer | undefined>
-  /** As `readExactly`, where the bytes are there already; undefined where they would have to be waited for. */
-  takeBuffered(size: number): Buffer | undefined
   /** Lets bytes come in though nobody waits for them, so that the end of the stream is noticed. */
   readAhead(): void
   /** Puts bytes back in front. */

@@ -24,10 +24,6 @@ export abstract class PulledSource implements ByteSource {
 
   async readExactly(size: number): Promise<Buffer | undefined> {
     await this.pulled.until(size, this.#more)
-    return this.takeBuffered(size)
-  }
-
-  takeBuffered(size: number): Buffer | undefined {
     return this.pulled.size >= size ? this.pulled.take(size) : undefined
   }
 
