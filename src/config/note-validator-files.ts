@@ -4,9 +4,9 @@
  *
  * @module
  */
-import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { readModuleVersion } from '../validator/module-version.ts'
+import { validatorFile } from '../validator/resolve-validator-name.ts'
 import { noteFile } from './files-read.ts'
 import type { Settings } from './settings.ts'
 
@@ -16,7 +16,7 @@ export async function noteValidatorFiles({
   baseDirectory,
 }: Pick<Settings, 'oauthValidatorLibraries' | 'baseDirectory'>): Promise<void> {
   for (const name of oauthValidatorLibraries) {
-    const file = fileOf(name, baseDirectory)
+    const file = validatorFile(name, baseDirectory)
     if (file === undefined) {
       continue
     }
@@ -25,16 +25,5 @@ export async function noteValidatorFiles({
     for (const url of files.keys()) {
       noteFile(fileURLToPath(url))
     }
-  }
-}
-
-function fileOf(name: string, baseDirectory: string): string | undefined {
-  if (/^\.{1,2}[/\\]/.test(name) || path.isAbsolute(name)) {
-    return path.resolve(baseDirectory, name)
-  }
-  try {
-    return name.startsWith('file:') ? fileURLToPath(name) : undefined
-  } catch {
-    return undefined
   }
 }

@@ -46,6 +46,11 @@ export async function resolveValidatorName(
   return isPath(name) ? findFile(name, baseDirectory) : findPackage(name, baseDirectory)
 }
 
+/** The file that a name points to, whether or not it is there; undefined where the name is no path. */
+export function validatorFile(name: string, baseDirectory: string): string | undefined {
+  return isPath(name) ? filePath(name, baseDirectory) : undefined
+}
+
 function isPath(name: string): boolean {
   return /^(?:\.{1,2}[/\\]|file:)/.test(name) || isAbsolute(name)
 }
